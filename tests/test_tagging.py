@@ -1,0 +1,122 @@
+"""Spans -> tags -> spans and spans -> subword labels -> spans lose nothing, or say what."""
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from dataset_tutor.core import DataError
+from dataset_tutor.tagging import (
+    SCHEMES, cut_offsets, decode_spans, encode_spans, join_tokens, spans_to_tags, tag_names, tags_to_spans, tokenize,
+)
+from tests.test_core import CHARS, text_with_spans
+
+TAGS = tag_names(["PER", "LOC"])
+
+
+def visible(text, spans):
+    return [s for s in spans if text[s["start"] : s["end"]].strip() == text[s["start"] : s["end"]] != ""]
+
+
+@given(text_with_spans(), st.sampled_from(list(SCHEMES)))
+def test_tags_round_trip(row, scheme):
+    text, spans = row
+    spans = visible(text, spans)
+    offsets = cut_offsets(tokenize(text), spans)
+    assert tags_to_spans(offsets, spans_to_tags(offsets, spans, scheme), scheme) == (spans, [])
+
+
+@given(st.lists(st.sampled_from(TAGS), max_size=12), st.sampled_from(["en", "zh"]))
+def test_any_bio_sequence_is_read_repaired_or_refused(tags, lang):
+    _, offsets = join_tokens(["x"] * len(tags), lang)
+    spans, repairs = tags_to_spans(offsets, tags, illegal="repair")
+    assert tags_to_spans(offsets, spans_to_tags(offsets, spans)) == (spans, []), "a repair is legal"
+    if repairs:
+        with pytest.raises(DataError):
+            tags_to_spans(offsets, tags)
+    else:
+        assert spans_to_tags(offsets, spans) == tags
+
+
+@given(st.lists(st.sampled_from(tag_names(["P"], "BIOES")), max_size=9))
+def test_any_bioes_sequence_too(tags):
+    offsets = [(i, i + 1) for i in range(len(tags))]
+    spans, repairs = tags_to_spans(offsets, tags, "BIOES", illegal="repair")
+    assert bool(repairs) != (spans_to_tags(offsets, spans, "BIOES") == tags)
+
+
+def wordpiece():
+    vocab = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdez0123456789中文王京。，！<&.,-", *("##" + c for c in "abz9")])
+    tok = Tokenizer(models.WordPiece({p: i for i, p in enumerate(vocab)}, unk_token="[UNK]"))
+    tok.normalizer, tok.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    tok.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(tokenizer_object=tok, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
+
+
+def byte_bpe():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tok = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tok.post_processor = processors.ByteLevel(trim_offsets=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tok)
+
+
+def metaspace():
+    pieces = [("<unk>", 0.0), ("▁", -2.0)] + [(c, -3.0) for c in "abcz09.中文王京"] + [("王京", -2.5), ("▁ab", -1.0)]
+    tok = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tok.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=tok, unk_token="<unk>")
+
+
+TOKENIZERS = {"wordpiece": wordpiece(), "byte_bpe": byte_bpe(), "metaspace": metaspace()}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(deadline=None, max_examples=150)
+@given(row=text_with_spans())
+@example(row=("", []))
+@example(row=("王", [dict(start=0, end=1, label="PER")]))
+@example(row=("e\u0301", [dict(start=0, end=2, label="PER")]))
+def test_subwords_round_trip_or_report(name, row):
+    text, spans = row
+    enc, lost = encode_spans([text], [spans], TOKENIZERS[name], TAGS)
+    key = lambda s: (s["start"], s["end"], s["label"])  # noqa: E731
+    back = [key(s) for s in decode_spans([text], enc, enc["labels"], TAGS)[0]]
+    assert sorted(map(key, spans)) == sorted([b for b in back if b in map(key, spans)] + [key(x["span"]) for x in lost])
+
+
+@pytest.mark.parametrize("name", ["wordpiece", "byte_bpe"])
+@settings(deadline=None, max_examples=150)
+@given(row=text_with_spans())
+def test_nothing_is_lost_where_pieces_are_small(name, row):
+    """Letters and Chinese characters that the vocabulary has are single pieces: every visible span survives."""
+    text, spans = row
+    text = "".join(c if c in "abz9中文王京 " else "a" for c in text)
+    spans = visible(text, spans)
+    enc, lost = encode_spans([text], [spans], TOKENIZERS[name], TAGS)
+    assert not lost
+    assert decode_spans([text], enc, enc["labels"], TAGS) == [spans]
+
+
+@settings(deadline=None, max_examples=60)
+@given(row=text_with_spans(), size=st.integers(6, 12))
+def test_windows_put_entities_together(row, size):
+    text, spans = row
+    text = "".join(c if c in "中文王京" else "文" for c in text)
+    assume(all(s["end"] - s["start"] < size - 4 for s in spans))
+    enc, lost = encode_spans([text], [spans], TOKENIZERS["wordpiece"], TAGS, max_length=size, stride=size - 4)
+    assert not lost and decode_spans([text], enc, enc["labels"], TAGS) == [spans]
+
+
+def test_padding_and_special_tokens_are_ignored():
+    enc, _ = encode_spans(["a b"], [[]], TOKENIZERS["wordpiece"], TAGS)
+    assert enc["labels"] == [[-100, 0, 0, -100]]
+
+
+def test_unknown_type_is_refused():
+    with pytest.raises(DataError, match="B-ORG"):
+        encode_spans(["a"], [[dict(start=0, end=1, label="ORG")]], TOKENIZERS["wordpiece"], TAGS)
+
+
+def test_alphabet_has_the_hard_characters():
+    assert "\u200d" in CHARS and "\u0301" in CHARS and "Ａ" in CHARS
