@@ -124,4 +124,17 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'dataset_tutor.tagging.tag_names': ('tagging.html#tag_names', 'dataset_tutor/tagging.py'),
                                        'dataset_tutor.tagging.tags_to_spans': ('tagging.html#tags_to_spans', 'dataset_tutor/tagging.py'),
                                        'dataset_tutor.tagging.tokenize': ('tagging.html#tokenize', 'dataset_tutor/tagging.py'),
-                                       'dataset_tutor.tagging.words': ('tagging.html#words', 'dataset_tutor/tagging.py')}}}
+                                       'dataset_tutor.tagging.words': ('tagging.html#words', 'dataset_tutor/tagging.py')},
+            'dataset_tutor.tasks': { 'dataset_tutor.tasks.Task': ('tasks.html#task', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks.Task.problems': ('tasks.html#task.problems', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks.Task.validate': ('tasks.html#task.validate', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._classification': ('tasks.html#_classification', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._dialogue': ('tasks.html#_dialogue', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._empty': ('tasks.html#_empty', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._ner': ('tasks.html#_ner', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._overlapping': ('tasks.html#_overlapping', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._qa': ('tasks.html#_qa', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._relations': ('tasks.html#_relations', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks._target': ('tasks.html#_target', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks.get_task': ('tasks.html#get_task', 'dataset_tutor/tasks.py'),
+                                     'dataset_tutor.tasks.guess_task': ('tasks.html#guess_task', 'dataset_tutor/tasks.py')}}}
