@@ -13,7 +13,7 @@ from run_notebooks import NBS, ROOT
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib            # pytest brings it along there
+    import tomli as tomllib  # pytest brings it along there
 
 LIB = ROOT / "dataset_tutor"
 GENERATED = {"__init__", "_modidx"}

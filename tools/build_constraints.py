@@ -3,6 +3,7 @@
 Usage: python tools/build_constraints.py [--pin NAME==VERSION ...]   (a --pin is kept as given; the rest is resolved)
 """
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -11,47 +12,78 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST = "3.10"
-OWN = {"dataset-tutor"}
+OLDEST = (3, 10)
+LEFT_OUT = re.compile(r"dataset.tutor$|nvidia|cuda|triton", re.IGNORECASE)
 HEADER = """\
 # Every version that `make lab` and `make test` install, resolved together in a fresh environment on Python {python}.
-# Made by tools/build_constraints.py; see CONTRIBUTING.md. A pin with a marker has no release for older Pythons:
-# there pip takes the newest that fits. Torch's own accelerator packages are left to torch.
+# Made by tools/build_constraints.py; see CONTRIBUTING.md. A pin with a marker is a release that older Pythons cannot
+# have, or something that such a release needs: there pip chooses by itself. Torch's accelerator packages go with torch.
 """
-# Run inside the fresh environment: name, version and the Pythons each distribution says it supports.
+# Run inside the fresh environment: what is there, the Pythons it says it supports, and what it requires.
 LIST = """
+import json
 from importlib.metadata import distributions
-for d in distributions(): print(d.name, d.version, d.metadata.get("Requires-Python") or "", sep="\\t")
+print(json.dumps([[d.name, d.version, d.metadata.get("Requires-Python") or "", d.requires or []]
+                  for d in distributions()]))
 """
-
-
-def bin_of(env: Path) -> Path:
-    return env / ("Scripts" if sys.platform == "win32" else "bin")
 
 
 def resolve(env: Path, pins: list) -> list:
-    "Install everything into the empty environment `env`; the rows (name, version, supported Pythons) it then holds"
+    "Install everything into the empty environment `env`; the rows (name, version, Pythons, requirements) it then holds"
     venv.create(env, with_pip=True)
-    python, wanted = bin_of(env) / "python", env / "pins.txt"
+    python, wanted = env / ("Scripts" if sys.platform == "win32" else "bin") / "python", env / "pins.txt"
     wanted.write_text("".join(f"{pin}\n" for pin in pins))
     pip = [python, "-m", "pip", "install", "--quiet", "-c", wanted]
     subprocess.run([*pip, "--upgrade", "pip", "setuptools"], check=True)
     subprocess.run([*pip, f"{ROOT}[all]"], check=True)
     subprocess.run([python, "-m", "pip", "check"], check=True)
     rows = subprocess.run([python, "-c", LIST], check=True, capture_output=True, text=True).stdout
-    return [row.split("\t") for row in rows.splitlines()]
+    return [row for row in json.loads(rows) if not LEFT_OUT.match(row[0])]
 
 
-def pin_line(name: str, version: str, pythons: str) -> str:
-    "One constraint; with a marker where the release does not run on the oldest Python that the package supports"
+def first_python(pythons: str) -> tuple:
+    "The oldest minor version, from OLDEST on, that a `Requires-Python` accepts"
     from packaging.specifiers import SpecifierSet
-    from packaging.utils import canonicalize_name
-    version = version.split("+")[0]                          # a local build (+cpu) satisfies the plain version
-    minor = int(OLDEST.split(".")[1])
-    while not SpecifierSet(pythons).contains(f"3.{minor}.99"):
+    major, minor = OLDEST
+    while not SpecifierSet(pythons).contains(f"{major}.{minor}.99"):
         minor += 1
-    marker = f'; python_version >= "3.{minor}"' if f"3.{minor}" != OLDEST else ""
-    return f"{canonicalize_name(name)}=={version}{marker}"
+    return major, minor
+
+
+def oldest_pythons(rows: list) -> dict:
+    """Package -> the oldest Python its pin is for.
+
+    Where a pin cannot be had, pip takes an older release, and that may want older releases of what it requires.
+    So whatever a pin's release requires is left open wherever the pin itself is.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    def required(texts: list) -> set:
+        needed = [r for r in map(Requirement, texts) if "extra" not in str(r.marker or "")]
+        return {canonicalize_name(r.name) for r in needed}
+
+    found = {canonicalize_name(name): first_python(pythons) for name, _, pythons, _ in rows}
+    needs = {canonicalize_name(name): required(texts) for name, _, _, texts in rows}
+    waiting = [name for name in found if found[name] > OLDEST]
+    while waiting:
+        name = waiting.pop()
+        for needed in needs[name] & found.keys():
+            if found[needed] < found[name]:
+                found[needed] = found[name]
+                waiting.append(needed)
+    return found
+
+
+def pin_lines(rows: list) -> list:
+    "The constraints, sorted"
+    from packaging.utils import canonicalize_name
+    oldest, lines = oldest_pythons(rows), []
+    for name, version, _, _ in rows:
+        name = canonicalize_name(name)
+        marker = f'; python_version >= "{oldest[name][0]}.{oldest[name][1]}"' if oldest[name] > OLDEST else ""
+        lines.append(f"{name}=={version.split('+')[0]}{marker}")     # a local build (+cpu) satisfies the plain version
+    return sorted(set(lines))
 
 
 def main() -> None:
@@ -60,10 +92,9 @@ def main() -> None:
     pins = args.parse_args().pin
     with tempfile.TemporaryDirectory() as tmp:
         rows = resolve(Path(tmp) / "env", pins)
-    lines = sorted({pin_line(*row) for row in rows if row[0].lower().replace("_", "-") not in OWN
-                    and not re.match(r"nvidia|cuda|triton", row[0].lower())})
     python = ".".join(map(str, sys.version_info[:2]))
-    (ROOT / "constraints.txt").write_text(HEADER.format(python=python) + "\n".join(lines) + "\n", encoding="utf-8")
+    text = HEADER.format(python=python) + "\n".join(pin_lines(rows)) + "\n"
+    (ROOT / "constraints.txt").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

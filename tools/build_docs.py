@@ -1,0 +1,61 @@
+"""Build the course site offline: nbdev's own processors, then Sphinx with MyST-NB. The pages come to _docs/."""
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from fastcore.nbio import mk_cell, read_nb, write_nb
+from nbdev.config import get_config
+from pages import code_of, processed, text_of, titled
+from sphinx.cmd.build import main as sphinx
+
+NEW_TAB = re.compile(r'\{target="_blank"[^}]*\}')
+PAGE = re.compile(r"\]\(/?(?:\d+\w*?_)?([a-z]\w*)\.(?:html|ipynb)(#[^)]*)?\)")
+ABOVE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
+
+
+def relinked(markdown: str) -> str:
+    "Links as the site knows its pages: no chapter numbers; files outside nbs/ are no pages, so their names stand alone"
+    return ABOVE.sub(r"\1", PAGE.sub(lambda m: f"]({m[1]}.ipynb{m[2] or ''})", markdown))
+
+
+def generated(markdown: str) -> str:
+    "What `show_doc` wrote, without Quarto's attributes and the rule above each entry"
+    return NEW_TAB.sub("", re.sub(r"\A---\n+", "", relinked(markdown)))
+
+
+def stage(source: Path, folder: Path) -> str:
+    "Write one processed notebook where Sphinx looks for it, as Sphinx wants it; the page's name"
+    nb = read_nb(source)
+    front = titled(nb)
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source)
+        elif cell.cell_type == "code":
+            if "echo: false" in cell.source:
+                cell.metadata["tags"] = ["remove-input"]
+            cell.source = code_of(cell)
+            for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+                if "text/markdown" in data:
+                    data["text/markdown"] = generated(text_of(data["text/markdown"]))
+    page = Path(front.get("output-file", source.stem)).stem
+    write_nb(nb, folder / f"{page}.ipynb")
+    return page
+
+
+def main() -> None:
+    config = get_config()
+    folder = config.config_path / "_sphinx"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    pages = [stage(page, folder) for page in sorted(processed().glob("*.ipynb"))]
+    start = read_nb(folder / "index.ipynb")
+    chapters = "\n".join(page for page in pages if page != "index")
+    start.cells.append(mk_cell(f"```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{chapters}\n```", "markdown"))
+    write_nb(start, folder / "index.ipynb")
+    sys.exit(sphinx(["-q", "-W", "--keep-going", "-b", "html", "-c", str(config.config_path / "docs"), str(folder),
+                     str(config.config_path / config.doc_path)]))
+
+
+if __name__ == "__main__":
+    main()
