@@ -1,9 +1,11 @@
 """Every notebook runs from a clean start, offline, and is committed as a reader should find it."""
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ def saved_text(notebook):
     return "\n".join(texts)
 
 
+@cache
 def private_strings():
     "What tells on the machine that ran a notebook: its folders and the package hosts it was set up with"
     from pip._internal.models.index import PyPI
@@ -71,23 +74,21 @@ def test_saved_outputs_tell_nothing_of_the_machine(notebook):
     assert not [name for name in private_strings() if name in text]
 
 
+def belongs_to_imports(node):
+    "An import, `if TYPE_CHECKING:`, or a setting that stands beside imports"
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.If, ast.Try, ast.Assign)) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
 def test_imports_stand_in_cells_of_their_own(notebook):
     "The docs build executes every cell with a top-level import, in a fresh namespace"
-    import ast
     for cell in cells(notebook):
         source = "".join(cell["source"])
         if "#| hide" in source or not IMPORTING.search(source):
             continue
         body = ast.parse(re.sub(r"(?m)^[%!].*$", "", source)).body
-        imports = [n for n in body if isinstance(n, (ast.Import, ast.ImportFrom))]
-        others = [n for n in body if n not in imports and not is_guard(n) and not isinstance(n, ast.Assign)]
-        assert not imports or not others, f"move the import into a cell of its own\n{source}"
-
-
-def is_guard(node):
-    "`if TYPE_CHECKING:` and the docstring-like string that may stand beside imports"
-    import ast
-    return isinstance(node, (ast.If, ast.Try)) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        imports = any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+        assert not imports or all(map(belongs_to_imports, body)), f"move the import into a cell of its own\n{source}"
 
 
 def test_there_are_notebooks():

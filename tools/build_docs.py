@@ -45,16 +45,22 @@ def stage(source: Path, folder: Path) -> str:
 
 def main() -> None:
     config = get_config()
-    folder = config.config_path / "_sphinx"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    pages = [stage(page, folder) for page in sorted(processed().glob("*.ipynb"))]
-    start = read_nb(folder / "index.ipynb")
+    work, site = config.config_path / "_sphinx", config.config_path / config.doc_path
+    shutil.rmtree(work, ignore_errors=True)
+    source = work / "source"
+    source.mkdir(parents=True)
+    pages = [stage(page, source) for page in sorted(processed().glob("*.ipynb"))]
+    start = read_nb(source / "index.ipynb")
     chapters = "\n".join(page for page in pages if page != "index")
     start.cells.append(mk_cell(f"```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{chapters}\n```", "markdown"))
-    write_nb(start, folder / "index.ipynb")
-    sys.exit(sphinx(["-q", "-W", "--keep-going", "-b", "html", "-c", str(config.config_path / "docs"), str(folder),
-                     str(config.config_path / config.doc_path)]))
+    write_nb(start, source / "index.ipynb")
+    failed = sphinx(["-q", "-W", "--keep-going", "-b", "html", "-c", str(config.config_path / "docs"), str(source),
+                     str(work / "site")])
+    if failed:
+        sys.exit("the site was not built: mend what is named above")
+    shutil.rmtree(site, ignore_errors=True)
+    (work / "site").rename(site)
+    print(f"open {site.name}/index.html")
 
 
 if __name__ == "__main__":
