@@ -1,0 +1,86 @@
+"""Cleaning repairs what it should, leaves the rest alone, and loses no row without a reason."""
+import ftfy
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataset_tutor import cleaning
+from dataset_tutor.acquisition import load_sample
+from dataset_tutor.cleaning import (
+    RECIPES, Recipe, drop_contradictions, drop_duplicates, drop_missing, normalize_unicode, normalize_whitespace, text_key,
+)
+from dataset_tutor.core import DataError, add_uids, dropped, history
+from tests.test_core import texts
+
+SAMPLES = {"reviews-en": ("classification", "en"), "reviews-zh": ("classification", "zh"), "ner-en": ("ner", "en"), "ner-zh": ("ner", "zh")}
+
+
+@pytest.fixture(scope="module", params=SAMPLES)
+def sample(request):
+    return request.param, load_sample(request.param, rows=2000)
+
+
+def slow_unicode(text, form="NFC"):
+    return ftfy.fix_text(text.translate(cleaning.WIDTHS["letters"]), cleaning._fixer(form))
+
+
+def test_the_shortcut_changes_nothing(sample):
+    for t in sample[1]["text"]:
+        assert normalize_unicode(t) == slow_unicode(t)
+
+
+@given(texts, st.sampled_from(["NFC", "NFKC"]))
+def test_the_shortcut_changes_nothing_on_any_text(text, form):
+    assert normalize_unicode(text, form=form) == slow_unicode(text, form)
+
+
+@given(texts)
+def test_whitespace_is_idempotent_and_keeps_every_visible_character(text):
+    once = normalize_whitespace(text)
+    assert normalize_whitespace(str(once)) == once
+    blanks = "\u200b\u2060\ufeff"
+    assert [c for c in once if not c.isspace()] == [c for c in text if not c.isspace() and c not in blanks]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from(["好看", "好看！", "bad", "BAD ", "", "ok"]), st.integers(0, 1)), max_size=12))
+def test_every_row_is_kept_or_told(rows):
+    ds = add_uids(Dataset.from_dict({"text": [t for t, _ in rows], "label": [y for _, y in rows]}), "test")
+    out = Recipe(drop_missing(), drop_contradictions(), drop_duplicates())(ds)
+    assert sorted([*out["uid"], *dropped(out).uid]) == sorted(ds["uid"])
+    assert len({text_key(t) for t in out["text"]}) == len(out)
+    assert dropped(out).reason.notna().all()
+
+
+def test_recipes_run_on_their_samples(sample):
+    name, raw = sample
+    out = RECIPES[SAMPLES[name]]()(raw)
+    assert len(out) + len(dropped(out)[dropped(out).op != "load"]) >= len(out)
+    assert {*out["uid"]} <= {*raw["uid"]} and sum(r.dropped for r in history(out)[1:]) == len(raw) - len(out)
+    if "spans" in out.column_names:
+        for r in out:
+            for s in r["spans"]:
+                assert 0 <= s["start"] < s["end"] <= len(r["text"])
+
+
+def test_vote_keeps_the_majority_and_drops_ties():
+    ds = add_uids(Dataset.from_dict({"text": ["a"] * 3 + ["b"] * 2, "label": [1, 1, 0, 1, 0]}), "test")
+    out = drop_contradictions(ds, how="vote")
+    assert (out["text"][:], out["label"][:]) == (["a", "a"], [1, 1])
+    assert "a tie" in dropped(out).reason.iloc[-1]
+
+
+def test_duplicates_with_other_spans_are_contradictions():
+    spans = [[dict(start=0, end=1, label="X")], [dict(start=0, end=2, label="X")]]
+    ds = add_uids(Dataset.from_dict({"text": ["ab", "ab"], "spans": spans}), "test")
+    assert len(drop_duplicates(ds)) == 2 and len(drop_contradictions(ds)) == 0
+
+
+@pytest.mark.parametrize("call", [
+    lambda ds: normalize_unicode(ds, width="wide"), lambda ds: drop_duplicates(ds, keep="last"),
+    lambda ds: drop_contradictions(ds, how="maybe"), lambda ds: Recipe(drop_missing), lambda ds: drop_missing(ds, text="评论"),
+])
+def test_wrong_options_are_named(call):
+    with pytest.raises(DataError, match="Fix: "):
+        call(add_uids(Dataset.from_dict({"text": ["a"]}), "test"))
