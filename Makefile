@@ -27,8 +27,9 @@ $(BIN)/python:
 
 # pip and setuptools come first: an old pip knows no --build-constraint, and a package made from source needs both.
 $(SEEN): $(BIN)/python constraints.txt settings.ini setup.py pyproject.toml
+	@echo "Installing the pinned packages into $(VENV): about 200, PyTorch among them; the first time takes minutes"
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt --build-constraint constraints.txt -e ".[all]"
+	$(BIN)/python -m pip install -c constraints.txt --build-constraint constraints.txt -e ".[all]"
 	@touch $@
 
 setup: $(SEEN)  ## make .venv with the pinned packages
