@@ -288,7 +288,7 @@ def guess_delimiter(text: str) -> str:
         return counts.count(common) if common > 1 else 0
     return max([",", "\t", ";", "|"], key=agreement)
 
-# %% ../nbs/08_reading.ipynb #f17d6bc2
+# %% ../nbs/08_reading.ipynb #546abede
 try:
     from orjson import loads as _loads
 except ImportError:
@@ -312,25 +312,33 @@ def _object(line: bytes | str) -> dict:
         row = json.loads(line)  # orjson refuses NaN and very long integers, json does not
     if type(row) is not dict:
         raise ValueError(f"a JSON {type(row).__name__}, not an object")
-    if ("\\u" if isinstance(line, str) else b"\\u") in line and _half_pair(row):
+    if _half_pair(row):
         raise ValueError("half of a surrogate pair is no character")
     return row
 
-# %% ../nbs/08_reading.ipynb #15877475
+# %% ../nbs/08_reading.ipynb #735881ac
 def read_jsonl(f: BinaryIO, encoding: str, reject: Callable) -> Iterator[tuple[int, dict]]:
     "Yield (line number, row) of a file with one JSON object a line."
     direct = encoding in ("utf-8", "utf-8-sig")
     decoded = ((no, raw if text is None else text) for no, text, raw in read_lines(f, encoding))
     lines = enumerate(f, 1) if direct else decoded
+    escape = b"\\" if direct else "\\"
     for no, line in lines:
         if direct and no == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            yield no, _object(line)
-        except ValueError as e:
-            if line.strip():
-                bad = isinstance(line, bytes) and not _decodes(line, "utf-8")
-                reject(no, f"not {encoding}" if bad else f"not JSON: {e}", line)
+            row = _loads(line)
+        except ValueError:
+            row = None
+        if type(row) is not dict or escape in line:  # half of a surrogate pair can only come as an escape
+            try:
+                row = _object(line)
+            except ValueError as e:
+                if line.strip():
+                    bad = isinstance(line, bytes) and not _decodes(line, "utf-8")
+                    reject(no, f"not {encoding}" if bad else f"not JSON: {e}", line)
+                continue
+        yield no, row
 
 # %% ../nbs/08_reading.ipynb #cb3ec23f
 def _json_rows(value) -> list:
