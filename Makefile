@@ -26,10 +26,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # pip and setuptools come first: an old pip knows no --build-constraint, and a package made from source needs both.
-$(SEEN): $(BIN)/python constraints.txt settings.ini setup.py pyproject.toml
+$(SEEN): $(BIN)/python constraints.txt settings.ini setup.py pyproject.toml tools/lab_settings.json
 	@echo "Installing the pinned packages into $(VENV): about 200, PyTorch among them; the first time takes minutes"
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools
 	$(BIN)/python -m pip install -c constraints.txt --build-constraint constraints.txt -e ".[all]"
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@cp tools/lab_settings.json $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@
 
 setup: $(SEEN)  ## make .venv with the pinned packages
@@ -39,7 +41,7 @@ fetch: setup  ## fetch the default data and models (hashes are checked)
 
 lab: fetch  ## open the course in JupyterLab
 	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; \
-	exec $(BIN)/jupyter lab $$root --LabApp.news_url=None nbs/index.ipynb $(ARGS)
+	exec $(BIN)/jupyter lab $$root --LabApp.default_url=/lab/tree/nbs/index.ipynb $(ARGS)
 
 test: lint fetch  ## check everything: style, every notebook, the guards in tests/
 	$(BIN)/python -m pytest $(ARGS)
