@@ -13,6 +13,7 @@ from run_notebooks import OFFLINE, ROOT, notebooks
 
 # A bar drawn by tqdm or pip, in a terminal or as a widget.
 BAR = re.compile(r"\d+%\|.*\|\s*\d|\b\d+/\d+ \[\d\d:\d\d|━━━|tqdm")
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
 IMPORTING = re.compile(r"\s*(import|from)\s")
 
 
@@ -91,8 +92,19 @@ def test_imports_stand_in_cells_of_their_own(notebook):
         assert not imports or all(map(belongs_to_imports, body)), f"move the import into a cell of its own\n{source}"
 
 
-def test_there_are_notebooks():
-    assert [n.stem for n in notebooks()][0] == "index"
+def links(notebook):
+    "The relative links in the prose"
+    return {link for c in cells(notebook, "markdown") for link in LINK.findall("".join(c["source"]))}
+
+
+def test_links_lead_somewhere(notebook):
+    assert not [link for link in links(notebook) if not (notebook.parent / link).exists()]
+
+
+def test_the_start_page_leads_to_every_chapter():
+    index, *chapters = notebooks()
+    assert index.stem == "index"
+    assert not {n.relative_to(index.parent).as_posix() for n in chapters} - links(index), "add it to the tour"
 
 
 @pytest.mark.parametrize("host, reached", [("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False),
