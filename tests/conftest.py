@@ -1,15 +1,14 @@
-"""The whole test session is offline: loopback only, and nothing comes from or goes into the user's hub folders."""
+"""The whole test session is offline (loopback only) and sees what was fetched, but no results of earlier runs."""
 import os
 import tempfile
+from pathlib import Path
 
+import loopback_only
 import pytest
+from run_notebooks import notebooks, offline_env, run_notebook
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="dataset_tutor_tests_")
-os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=SCRATCH.name, MPLBACKEND="agg", TOKENIZERS_PARALLELISM="false")
-
-import loopback_only  # noqa: E402  (tools/offline, see pyproject.toml)
-from run_notebooks import notebooks, run_notebook  # noqa: E402
-
+os.environ.update(offline_env(Path(SCRATCH.name)))
 loopback_only.block()
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
 OFFLINE = ROOT / "tools" / "offline"
 PARTS = ("nbs", "dataset_tutor", "data", "pyproject.toml", "settings.ini", "README.md")
+FETCHED = ("assets", "models")      # what of the user's cache a run may see: what was fetched, but no results
 TIMEOUT = 900
 # Runs inside the child: execute with nbdev (which knows the flags of the cells), then clean as `nbdev-clean` does.
 CHILD = """
@@ -61,10 +62,21 @@ def copy_project(to: Path) -> Path:
     return to
 
 
-def offline_env(log: Path) -> dict:
-    "The environment of a run: no network, one hash seed, figures without a window"
+def cache_home(to: Path) -> Path:
+    "A cache folder for the library under `to`: fetched files are there, results of earlier runs are not"
+    real, home = Path(os.environ.get("DATASET_TUTOR_HOME") or "~/.cache/dataset_tutor").expanduser(), to / "cache"
+    home.mkdir(parents=True)
+    for name in FETCHED:
+        if (real / name).is_dir():
+            (home / name).symlink_to(real / name, target_is_directory=True)
+    return home
+
+
+def offline_env(work: Path) -> dict:
+    "The environment of a run: no network, no earlier results, one hash seed, figures without a window"
     paths = [str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OFFLINE_LOG": str(log), "HF_HUB_OFFLINE": "1",
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OFFLINE_LOG": str(work / "hosts.txt"),
+            "DATASET_TUTOR_HOME": str(cache_home(work)), "HF_HOME": str(work / "hub"), "HF_HUB_OFFLINE": "1",
             "PYTHONHASHSEED": "0", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
 
 
@@ -74,7 +86,7 @@ def run_notebook(notebook: Path, work: Path) -> Outcome:
     copy, log, start = project / notebook.relative_to(ROOT), work / "hosts.txt", time.monotonic()
     try:
         done = subprocess.run([sys.executable, "-c", CHILD, str(project), str(copy)], cwd=copy.parent, text=True,
-                              env=offline_env(log), capture_output=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+                              env=offline_env(work), capture_output=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
         ok, stderr = done.returncode == 0, done.stderr
     except subprocess.TimeoutExpired:
         ok, stderr = False, f"stopped after {TIMEOUT} seconds"
