@@ -45,9 +45,9 @@ NAMES = {
 }
 NAMES = {role: names.split() for role, names in NAMES.items()}
 
-# %% ../nbs/09_columns.ipynb #f5d6b335
+# %% ../nbs/09_columns.ipynb #96d73726
 def find_role(role: str, columns: list[str]) -> str | None:
-    "The column that plays `role`: named so, or by one of its usual names. Two candidates are one too many: `DataError`."
+    "The column that plays `role`: named so, or by one of its usual names. Two candidates raise `DataError`."
     if role in columns:
         return role
     plain = {c: re.sub(r"[\s-]+", "_", c.strip().lower()) for c in columns}
@@ -390,7 +390,7 @@ def _check_count(n: int, rejects: Rejects, source: str, max_rejects: float):
                         f"line {r['line']}: {r['reason']}",
                         fix="pass the right encoding=, delimiter=, columns= or format=; max_rejects=1 takes the rest")
 
-# %% ../nbs/09_columns.ipynb #4592c186
+# %% ../nbs/09_columns.ipynb #b9fd3a6c
 def collect(keyed: Iterable[tuple], source: str, *, task=None, given=None, lang=None, label_names=None,
             rejects: Rejects | None = None, op="from_rows", params=None, max_rejects=0.5) -> Dataset:
     "A `Dataset` from (source name, key, row) triples, with its first record; see `from_rows` for the options."
@@ -406,7 +406,7 @@ def collect(keyed: Iterable[tuple], source: str, *, task=None, given=None, lang=
     _check_unique(columns["uid"])
     table, features = make_table(columns, plan)
     params = dict(source=source, **(params or {}), columns=plan.roles, lang=plan.lang)
-    notes = {"rejects": str(rejects.path)} if rejects.count and rejects.path else {}
+    notes = {"rejects": rejects.path.name} if rejects.count and rejects.path else {}
     notes |= {"tags_repaired_in": len(plan.repairs)} if plan.repairs else {}
     return add_record(Dataset(table, info=DatasetInfo(features=features)), op, params, notes=notes,
                       rows_in=len(table) + rejects.count, seconds=time.perf_counter() - began,

@@ -452,7 +452,7 @@ def guess_format(path, text: str = "") -> str | None:
         kind = "conll" if tagged > 0.9 * len(lines) else kind
     return kind
 
-# %% ../nbs/08_reading.ipynb #3f9fca7f
+# %% ../nbs/08_reading.ipynb #18430e87
 @dataclass(frozen=True)
 class Source:
     "One file of rows and how to read it."
@@ -464,17 +464,19 @@ class Source:
     delimiter: str = ","
     columns: tuple[str, ...] | None = None  # names, if the file has no header
 
-    def rows(self, rejects: Rejects) -> Iterator[tuple[int, dict]]:
-        "Yield (line or row number, row)."
+    def rows(self, rejects: Rejects, token: int = 0, tag: int = -1) -> Iterator[tuple[int, dict]]:
+        "Yield (line or row number, row); `token` and `tag` are column numbers in CoNLL."
         def reject(line, reason, raw=""):
             rejects.add(line, reason, raw, self.name)
         if self.format == "parquet":
             yield from _parquet_rows(self.path)
             return
-        readers = dict(jsonl=read_jsonl, json=read_json, conll=read_conll, text=read_text)
+        readers = dict(jsonl=read_jsonl, json=read_json, text=read_text)
         with open_binary(self.path) as f:
             if self.format in ("csv", "tsv"):
                 yield from read_csv(f, self.encoding.name, reject, self.delimiter, self.columns)
+            elif self.format == "conll":
+                yield from read_conll(f, self.encoding.name, reject, token, tag)
             else:
                 yield from readers[self.format](f, self.encoding.name, reject)
 
@@ -490,7 +492,7 @@ def _parquet_rows(path) -> Iterator[tuple[int, dict]]:
                 no += 1
                 yield no, row
 
-# %% ../nbs/08_reading.ipynb #565539f4
+# %% ../nbs/08_reading.ipynb #2f024620
 def open_source(path, name: str | None = None, format: str | None = None, encoding: str | None = None,
                 delimiter: str | None = None, columns=None) -> Source:
     "Look at a file and decide how to read it; every decision can be made by the caller instead."
@@ -502,6 +504,9 @@ def open_source(path, name: str | None = None, format: str | None = None, encodi
     except LookupError as e:
         raise DataError(f"no encoding is called {encoding!r}", fix="such as utf-8, gb18030, utf-16, cp1252") from e
     kind = format or guess_format(path, text)
+    if path.suffix.lower() in (".xlsx", ".xls") and format is None:
+        raise DataError(f"{path.name} is an Excel file, not text",
+                        fix="save it as CSV, or from_rows(pandas.read_excel(path).to_dict('records'))")
     if kind is None:
         raise DataError(f"{path.name} is of an unknown kind", fix=f"pass format=, one of {', '.join(FORMATS)}")
     delimiter = delimiter or ("\t" if kind == "tsv" else guess_delimiter(text) if kind == "csv" else ",")
