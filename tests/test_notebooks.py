@@ -52,7 +52,7 @@ def test_reaches_nobody(notebook, fresh):
 def test_has_title_and_promise(notebook):
     "And nothing else in that cell: nbdev would drop it from the site"
     first = "".join(cells(notebook, "markdown")[0]["source"])
-    assert re.fullmatch(r"# \S.*\n+> \S.*\n*", first), "the first cell is '# Title' and '> what it promises, in one line'"
+    assert re.fullmatch(r"# \S.*\n+> \S.*\n*", first), "the first cell is '# Title' and '> its promise in one line'"
 
 
 def test_is_clean(notebook, tmp_path):
