@@ -308,7 +308,7 @@ def add_record(
     uid = hashlib.blake2b(json.dumps(key, default=str).encode(), digest_size=8).hexdigest()
     return _with_records(ds, [*old, Record(**{**asdict(r), "id": uid})])
 
-# %% ../nbs/00_core.ipynb #55e8c305
+# %% ../nbs/00_core.ipynb #bfdae4a8
 class History(list):
     "A list of `Record`s that shows itself as a table."
 
@@ -336,8 +336,10 @@ class History(list):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _brief(value) -> str:
-    return ", ".join(f"{k}={v!r}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+def _brief(value, most: int = 60) -> str:
+    "A cell's text, cut where it would make the table too wide; `Record` has all of it."
+    text = ", ".join(f"{k}={v!r}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def history(
