@@ -497,7 +497,7 @@ def _edit_batch(fn: Callable[[str], str], text: str, spans: str, batch: dict) ->
             out["_note"][i] = f"span lost: {names}"
     return out
 
-# %% ../nbs/00_core.ipynb #fd7285b3
+# %% ../nbs/00_core.ipynb #600e44f4
 class Mapper(Verb):
     "A verb made from a function `str -> str`. Works on a string, a `Dataset` and a stream."
 
@@ -546,16 +546,16 @@ class Mapper(Verb):
             new = edit(b)
             n, changed = len(b[text]), sum(x != y for x, y in zip(b[text], new[text]))
             _count(tally, rows_in=n, rows_out=n, changed=changed)
-            return {k: v for k, v in new.items() if k != "_note"}
+            return b | {k: v for k, v in new.items() if k != "_note"}
 
-        return _with_records(out.map(batch, batched=True, features=ds.features), records(out))
+        return _stream_map(out, batch)
 
 
 def mapper(fn: Callable[..., str]) -> Mapper:
     "Decorator: a function `(text, *, options) -> str` becomes a verb on rows that keeps spans true."
     return Mapper(fn)
 
-# %% ../nbs/00_core.ipynb #210faa29
+# %% ../nbs/00_core.ipynb #6115daa5
 def _fingerprint_after(ds: Dataset, name: str, params: dict) -> str:
     "A stable fingerprint for `Dataset.map`, so that it need not pickle our functions to find one."
     return hashlib.blake2b(f"{ds._fingerprint}|{name}|{sorted(params.items())}".encode(), digest_size=8).hexdigest()
@@ -566,12 +566,31 @@ def _count(tally: dict, **more: int):
         tally[k] = (tally.get(k) or 0) + v
 
 
+def _stream_map(ds: IterableDataset, fn: Callable[[dict], dict]) -> IterableDataset:
+    """Apply `fn` to the batches of a stream; several steps in a row share one `map`.
+
+    `IterableDataset.map` joins the keys of a batch into one key, which the next `map` joins again: three maps in a row
+    spend nearly all of their time on keys.
+    """
+    base, fns = getattr(ds, "_tutor_chain", (ds, ()))
+    fns = (*fns, fn)
+
+    def batch(b: dict) -> dict:
+        for f in fns:
+            b = f(b)
+        return b
+
+    out = _with_records(base.map(batch, batched=True, features=ds.features), records(ds))
+    out._tutor_chain = (base, fns)
+    return out
+
+
 def _stream_record(ds: IterableDataset, name: str, params: dict) -> IterableDataset:
     out = add_record(ds, name, params)
     _TALLIES[records(out)[-1].id] = dict(rows_in=0, rows_out=0, changed=0, dropped=0, added=0)
     return out
 
-# %% ../nbs/00_core.ipynb #62d07a56
+# %% ../nbs/00_core.ipynb #584f81a2
 class RowFilter(Verb):
     "A verb made from a function `(column values of one row) -> reason or None`. Works on a `Dataset` and a stream."
 
@@ -615,7 +634,7 @@ class RowFilter(Verb):
             _count(tally, rows_in=len(reasons), rows_out=len(keep), dropped=len(reasons) - len(keep))
             return {k: [v[i] for i in keep] for k, v in b.items()}
 
-        return _with_records(out.map(batch, batched=True, features=ds.features), records(out))
+        return _stream_map(out, batch)
 
 
 def row_filter(fn: Callable[..., str | None]) -> RowFilter:
