@@ -265,8 +265,8 @@ def _new_model(s: Settings, names: list[str], device: str):
                 p.requires_grad_(False)
     return model.to(device)
 
-# %% ../nbs/70_finetuning.ipynb #7cc64e40
-def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more: dict):
+# %% ../nbs/70_finetuning.ipynb #b262e806
+def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more):
     "A Trainer for these items; `judge()` gives the validation report. `keep`: checkpoints can be resumed from."
     torch, transformers = need("torch", "transformers")
 
@@ -283,16 +283,16 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
     device = model.device.type
     args = transformers.TrainingArguments(**dict(
         output_dir=str(folder), num_train_epochs=s.epochs, per_device_train_batch_size=s.batch_size,
-        train_sampling_strategy="group_by_length", learning_rate=s.lr, lr_scheduler_type="linear", warmup_steps=s.warmup,
-        label_smoothing_factor=s.label_smoothing, bf16=s.dtype == "bfloat16", fp16=s.dtype == "float16",
-        eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch", save_total_limit=1,
+        train_sampling_strategy="group_by_length", learning_rate=s.lr, lr_scheduler_type="linear",
+        warmup_steps=s.warmup, label_smoothing_factor=s.label_smoothing, bf16=s.dtype == "bfloat16",
+        fp16=s.dtype == "float16", eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch", save_total_limit=1,
         save_only_model=not keep, load_best_model_at_end=True, metric_for_best_model="score", greater_is_better=True,
         restore_callback_states_from_checkpoint=keep, seed=s.seed, use_cpu=device == "cpu", report_to="none",
         disable_tqdm=not progress, remove_unused_columns=False, dataloader_pin_memory=device == "cuda") | more)
     optimizer = torch.optim.AdamW(_parameter_groups(model, s), lr=s.lr, fused=device in ("cpu", "cuda"))
     stop = [transformers.EarlyStoppingCallback(s.early_stopping)] if s.early_stopping else []
-    trainer = Judged(model, args, data_collator=_Collate(tokenizer), train_dataset=items, eval_dataset=[], callbacks=stop,
-                     optimizers=(optimizer, None))
+    trainer = Judged(model, args, data_collator=_Collate(tokenizer), train_dataset=items, eval_dataset=[],
+                     callbacks=stop, optimizers=(optimizer, None))
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
@@ -360,7 +360,7 @@ def _epoch_log(history: list[dict]) -> list[dict]:
         out[round(h["epoch"], 3)] |= {new: round(h[old], 4) for old, new in keys.items() if old in h}
     return [dict(epoch=e, **v) for e, v in sorted(out.items()) if "validation" in v]
 
-# %% ../nbs/70_finetuning.ipynb #aaa6e365
+# %% ../nbs/70_finetuning.ipynb #1f9ff0c5
 def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `spans`
              task: str | None = None, # classification or ner; None: by the columns
              model: str | Path | None = None, # a name in `MODELS`, a folder, a hub name; None: by the language
@@ -390,7 +390,8 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
     if earlier and earlier["state"] == "done":
         return load_run(out, device)
     with tempfile.TemporaryDirectory() if out is None else contextlib.nullcontext(Path(out)/"checkpoints") as folder:
-        fitted = _fit(names, parts, s, tokenizer, device, Path(folder), out is not None, _watched(progress), trainer or {})
+        fitted = _fit(names, parts, s, tokenizer, device, Path(folder), out is not None, _watched(progress),
+                      trainer or {})
     run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,
               versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets")})
     if out:
@@ -404,7 +405,7 @@ def _watched(progress: bool | None) -> bool:
         return progress
     return not os.environ.get("IN_TEST") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
-# %% ../nbs/70_finetuning.ipynb #9d95222a
+# %% ../nbs/70_finetuning.ipynb #3030b334
 def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool, progress: bool, more: dict) -> dict:
     "Train, choose, score: the fields of a `Run` that training decides."
     start = time.perf_counter()
@@ -419,9 +420,11 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
     def said(p):
         return _predict(net, tokenizer, names, parts[p].texts, s)
 
+    def judge():
+        return _report(s.task, parts["validation"], said("validation"), names)
+
     with _hushed():
-        loop = _trainer(net, tokenizer, items, lambda: _report(s.task, parts["validation"], said("validation"), names), s,
-                        folder, keep, progress, more)
+        loop = _trainer(net, tokenizer, items, judge, s, folder, keep, progress, more)
         begin = _last_checkpoint(folder) if keep else None
         clock = time.perf_counter()
         loop.train(resume_from_checkpoint=str(begin) if begin else None)
