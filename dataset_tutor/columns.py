@@ -75,13 +75,13 @@ def find_roles(columns: list[str], task: str | None = None, given: dict | None =
             roles[role] = name
     return _check_roles({r: n for r, n in roles.items() if n}, columns, task)
 
-# %% ../nbs/09_columns.ipynb #f5a25c72
+# %% ../nbs/09_columns.ipynb #2f1fe2f7
 def _check_roles(roles: dict, columns: list[str], task: str | None) -> dict:
     "The same roles, the text guessed in a table of one column; `DataError` for what is still missing."
     if "tokens" in roles and "tags" in roles and "text" not in roles:
         return {k: v for k, v in roles.items() if k != "spans"}
     roles = {k: v for k, v in roles.items() if k not in ("tokens", "tags")}
-    if "text" not in roles and len(columns) == 1:
+    if "text" not in roles and "messages" not in roles and len(columns) == 1:
         roles["text"] = columns[0]
     if task in ("ner", "relations") and "spans" not in roles and "label" in columns:
         roles["spans"] = "label"

@@ -27,8 +27,8 @@ from .reading import detect_encoding
 
 # %% auto #0
 __all__ = ['AGENT', 'PracticeServer', 'user_agent', 'checked_address', 'Manners', 'Refused', 'retry_after', 'Fetcher', 'allowed',
-           'in_scope', 'fetch_page', 'clean_url', 'decode_page', 'Page', 'read_page', 'Journal', 'crawl_pages', 'crawl',
-           'api_rows']
+           'in_scope', 'fetch_page', 'clean_url', 'join_url', 'decode_page', 'Page', 'read_page', 'Journal',
+           'crawl_pages', 'crawl', 'api_rows']
 
 # %% ../nbs/12_crawling.ipynb #7ee39d75
 def _handler(site: dict, log: list):
@@ -79,13 +79,22 @@ def user_agent(contact: str, # an e-mail address or a web page
         raise DataError(f"{contact!r} is no contact", fix="contact='you@example.org' or a web page about your crawl")
     return f"dataset_tutor (+{contact if contact.startswith('http') else 'mailto:' + contact})"
 
-# %% ../nbs/12_crawling.ipynb #619d11bf
-def checked_address(host: str, port: int, allow_private: bool = False) -> str:
-    "An address of `host` that is public (or any, if allowed); `DataError` if there is none."
+# %% ../nbs/12_crawling.ipynb #0234713c
+def _addresses(host: str, port: int) -> list[str]:
+    "The addresses of a host; an address is its own."
     try:
-        found = [info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    try:
+        return [info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as e:
         raise ConnectionError(f"{host} cannot be resolved ({e})") from e
+
+
+def checked_address(host: str, port: int, allow_private: bool = False) -> str:
+    "An address of `host` that is public (or any, if allowed); `DataError` if there is none."
+    found = _addresses(host, port)
     good = [a for a in found if allow_private or ipaddress.ip_address(a.split("%")[0]).is_global]
     if len(good) < len(found):
         raise DataError(f"{host} is at the private address {found[0]}", fix="allow_private=True, if you mean it")
@@ -212,7 +221,7 @@ def pause(self: Fetcher, url: str, wait: float | None = None):
     time.sleep(max(0.0, self.last.get(host, 0.0) + delay - time.monotonic()))
     self.last[host] = time.monotonic()
 
-# %% ../nbs/12_crawling.ipynb #f4d948fe
+# %% ../nbs/12_crawling.ipynb #a25227b8
 @patch
 def once(self: Fetcher, url: str):
     "One request: (status, headers, body). A body over the limits, and a broken connection, raise `Refused`."
@@ -229,6 +238,8 @@ def once(self: Fetcher, url: str):
             return r.status_code, r.headers, bytes(body)
     except (httpx.HTTPError, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as e:
         raise Refused(f"{type(e).__name__}: {e}"[:200], again=True) from e
+    except httpx.InvalidURL as e:
+        raise Refused(f"no address: {e}"[:200]) from e
 
 # %% ../nbs/12_crawling.ipynb #38c7e0b3
 @patch
@@ -275,7 +286,7 @@ def allowed(fetcher: Fetcher, url: str) -> bool:
     "Whether robots.txt lets us fetch an address."
     return _rules(fetcher, url).can_fetch(url, AGENT)
 
-# %% ../nbs/12_crawling.ipynb #eb0d8e91
+# %% ../nbs/12_crawling.ipynb #28555f17
 def in_scope(url: str, hosts: set[str]) -> bool:
     "Whether an address is http(s) on one of the hosts where the crawl began."
     parts = urlsplit(url)
@@ -295,7 +306,7 @@ def fetch_page(fetcher: Fetcher, url: str, hosts: set[str]):
         seen.append(url)
         status, headers, body = fetcher.get(url)
         if status in (301, 302, 303, 307, 308) and "location" in headers:
-            url = clean_url(urljoin(url, headers["location"]))
+            url = join_url(url, headers["location"])
         else:
             return url, status, headers, body
 
@@ -304,6 +315,15 @@ def clean_url(url: str) -> str:
     "An address without its fragment, host in lower case, a slash for an empty path."
     parts = urlsplit(urldefrag(url)[0])
     return parts._replace(netloc=parts.netloc.lower(), path=parts.path or "/").geturl()
+
+
+def join_url(base: str, link: str) -> str:
+    "The clean absolute address of a link, or nothing if it is none that could be fetched."
+    try:
+        url = clean_url(urljoin(base, link.strip()))
+    except ValueError:
+        return ""
+    return url if url.startswith(("http://", "https://")) else ""
 
 # %% ../nbs/12_crawling.ipynb #4f1909fc
 _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w-]+)""", re.I)
@@ -334,7 +354,7 @@ def _licence(tree) -> str | None:
     found += tree.xpath("//a[contains(@href, 'creativecommons.org/')]/@href")
     return next((x.strip()[:300] for x in found if x.strip()), None)
 
-# %% ../nbs/12_crawling.ipynb #946af054
+# %% ../nbs/12_crawling.ipynb #28c5cc00
 @dataclass(frozen=True)
 class Page:
     "What was taken out of a page."
@@ -353,12 +373,12 @@ def read_page(html: str, url: str) -> Page:
         tree = lxml_html.fromstring(html.encode("utf-8", "replace"), parser=lxml_html.HTMLParser(encoding="utf-8"))
     except (ValueError, lxml_html.etree.ParserError):  # nothing in it
         return Page("", None, None, [], "")
-    base = urljoin(url, next(iter(tree.xpath("//base/@href")), ""))
-    hrefs = [clean_url(urljoin(base, h.strip())) for h in tree.xpath("//a[not(contains(@rel, 'nofollow'))]/@href")]
+    base = join_url(url, next(iter(tree.xpath("//base/@href")), "")) or url
+    hrefs = [join_url(base, h) for h in tree.xpath("//a[not(contains(@rel, 'nofollow'))]/@href")]
     title = next((t.strip() for t in tree.xpath("//title/text()") if t.strip()), None)
     robots = ",".join(tree.xpath("//meta[@name='robots' or @name='ROBOTS']/@content")).lower()
     text = trafilatura.extract(html, url=url, include_comments=False) or ""
-    return Page(text, title, _licence(tree), list(dict.fromkeys(h for h in hrefs if h.startswith("http"))), robots)
+    return Page(text, title, _licence(tree), list(dict.fromkeys(h for h in hrefs if h)), robots)
 
 # %% ../nbs/12_crawling.ipynb #e353e54b
 class Journal:
@@ -451,14 +471,16 @@ def _entry(fetcher: Fetcher, url: str, hosts: set[str], state: _State) -> dict:
         return dict(event="skip", url=url, reason=f"redirects to {entry['final_url']}, which we have")
     return entry
 
-# %% ../nbs/12_crawling.ipynb #e3cab39e
+# %% ../nbs/12_crawling.ipynb #36e26ce4
 def crawl_pages(start: str | list[str], # where to begin; the crawl stays on these hosts
                 journal, # path of the journal; an existing one is resumed
                 manners: Manners,
                 max_pages: int = 100, # in all runs together
                 ) -> Iterator[dict]: # the journal's entries for pages, those of earlier runs first
     "Crawl politely and yield one page at a time; may be killed at any moment and called again."
-    start = [clean_url(u) for u in ([start] if isinstance(start, str) else start)]
+    start = [join_url(u, "") for u in ([start] if isinstance(start, str) else start)]
+    if not all(start):
+        raise DataError("a start address is not http(s)", fix="such as https://example.org/news")
     hosts, journal = {urlsplit(u).netloc for u in start}, Journal(journal)
     state = _resume(journal, start, hosts)
     if not state.visits:

@@ -288,13 +288,7 @@ def guess_delimiter(text: str) -> str:
         return counts.count(common) if common > 1 else 0
     return max([",", "\t", ";", "|"], key=agreement)
 
-# %% ../nbs/08_reading.ipynb #546abede
-try:
-    from orjson import loads as _loads
-except ImportError:
-    _loads = json.loads
-
-
+# %% ../nbs/08_reading.ipynb #a45c8735
 def _half_pair(row: dict) -> bool:
     "Whether some text in the row cannot be written as UTF-8."
     try:
@@ -304,39 +298,32 @@ def _half_pair(row: dict) -> bool:
         return True
 
 
-def _object(line: bytes | str) -> dict:
+def _object(line: str) -> dict:
     "The JSON object on a line; `ValueError` says what it is instead."
-    try:
-        row = _loads(line)
-    except ValueError:
-        row = json.loads(line)  # orjson refuses NaN and very long integers, json does not
+    row = json.loads(line)
     if type(row) is not dict:
         raise ValueError(f"a JSON {type(row).__name__}, not an object")
     if _half_pair(row):
         raise ValueError("half of a surrogate pair is no character")
     return row
 
-# %% ../nbs/08_reading.ipynb #735881ac
+# %% ../nbs/08_reading.ipynb #21544b8a
 def read_jsonl(f: BinaryIO, encoding: str, reject: Callable) -> Iterator[tuple[int, dict]]:
     "Yield (line number, row) of a file with one JSON object a line."
-    direct = encoding in ("utf-8", "utf-8-sig")
-    decoded = ((no, raw if text is None else text) for no, text, raw in read_lines(f, encoding))
-    lines = enumerate(f, 1) if direct else decoded
-    escape = b"\\" if direct else "\\"
-    for no, line in lines:
-        if direct and no == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
+    for no, text, raw in read_lines(f, encoding):
+        if text is None:
+            reject(no, f"not {encoding}", raw)
+            continue
         try:
-            row = _loads(line)
+            row = json.loads(text)
         except ValueError:
             row = None
-        if type(row) is not dict or escape in line:  # half of a surrogate pair can only come as an escape
+        if type(row) is not dict or "\\" in text:  # half of a surrogate pair can only come as an escape
             try:
-                row = _object(line)
+                row = _object(text)
             except ValueError as e:
-                if line.strip():
-                    bad = isinstance(line, bytes) and not _decodes(line, "utf-8")
-                    reject(no, f"not {encoding}" if bad else f"not JSON: {e}", line)
+                if text.strip():
+                    reject(no, f"not JSON: {e}", text)
                 continue
         yield no, row
 
