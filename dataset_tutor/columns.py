@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 # %% auto #0
-__all__ = ['NAMES', 'ROLE_NAMES', 'BATCH', 'find_role', 'find_roles', 'as_text', 'as_label', 'as_spans', 'as_answers',
+__all__ = ['NAMES', 'ROLE_NAMES', 'HEAD', 'BATCH', 'find_role', 'find_roles', 'as_text', 'as_label', 'as_spans', 'as_answers',
            'as_messages', 'guess_lang', 'Plan', 'make_plan', 'shape_row', 'make_features', 'shape_batch', 'make_table',
            'collect', 'from_rows', 'stream']
 
@@ -447,8 +447,9 @@ def from_rows(rows: Iterable | Callable, # dicts or strings; with `streaming`, a
         return collect(_keyed(rows() if callable(rows) else rows, source), source, task=task, given=given, lang=lang,
                        label_names=label_names, rejects=bad, max_rejects=max_rejects)
 
-# %% ../nbs/09_columns.ipynb #3d8a0d52
-BATCH = 5_000  # rows
+# %% ../nbs/09_columns.ipynb #49995e7e
+HEAD = 5_000  # rows that the plan of a stream is made from
+BATCH = 1_000  # rows in memory at a time; small batches also keep Python's garbage collector out of the way
 
 
 def stream(keyed: Callable[[Rejects], Iterator[tuple]], source: str, *, task=None, given=None, lang=None,
@@ -459,7 +460,7 @@ def stream(keyed: Callable[[Rejects], Iterator[tuple]], source: str, *, task=Non
     from datasets.iterable_dataset import ArrowExamplesIterable
 
     bad = Rejects()
-    head = list(islice(keyed(bad), BATCH))
+    head = list(islice(keyed(bad), HEAD))
     _check_count(len(head), bad, source, 1)
     plan = make_plan([row for _, _, row in head], source, task, given, lang, label_names)
     columns = shape_batch(head, plan, bad)
