@@ -271,7 +271,7 @@ def _viterbi(scores: np.ndarray, # (places, tags) log-probabilities
         path.append(int(step[path[-1]]))
     return np.array(path[::-1])
 
-# %% ../nbs/69_baselines.ipynb #9d04eb5c
+# %% ../nbs/69_baselines.ipynb #26d25152
 @dataclass(repr=False)
 class LinearTagger(Fitted):
     "Hashed token features and logistic regression, decoded to legal tags."
@@ -291,6 +291,8 @@ def _hashed(token_lists: list[list[str]]):
 def _tagged(model, texts: Sequence[str], tags: list[str]) -> list[list[dict]]:
     "Spans of texts."
     offsets = [tokenize(t) for t in texts]
+    if not any(offsets):
+        return [[] for _ in texts]
     x = _hashed([words(t, o) for t, o in zip(texts, offsets)])
     logp = np.full((x.shape[0], len(tags)), -30.0)
     logp[:, model.classes_] = _log_softmax(model.decision_function(x)) if len(model.classes_) > 2 else np.log(

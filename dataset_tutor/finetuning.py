@@ -265,7 +265,7 @@ def _new_model(s: Settings, names: list[str], device: str):
                 p.requires_grad_(False)
     return model.to(device)
 
-# %% ../nbs/70_finetuning.ipynb #b262e806
+# %% ../nbs/70_finetuning.ipynb #9684812f
 def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more):
     "A Trainer for these items; `judge()` gives the validation report. `keep`: checkpoints can be resumed from."
     torch, transformers = need("torch", "transformers")
@@ -285,10 +285,11 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
         output_dir=str(folder), num_train_epochs=s.epochs, per_device_train_batch_size=s.batch_size,
         train_sampling_strategy="group_by_length", learning_rate=s.lr, lr_scheduler_type="linear",
         warmup_steps=s.warmup, label_smoothing_factor=s.label_smoothing, bf16=s.dtype == "bfloat16",
-        fp16=s.dtype == "float16", eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch", save_total_limit=1,
-        save_only_model=not keep, load_best_model_at_end=True, metric_for_best_model="score", greater_is_better=True,
-        restore_callback_states_from_checkpoint=keep, seed=s.seed, use_cpu=device == "cpu", report_to="none",
-        disable_tqdm=not progress, remove_unused_columns=False, dataloader_pin_memory=device == "cuda") | more)
+        fp16=s.dtype == "float16", eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch",
+        save_total_limit=1, save_only_model=not keep, load_best_model_at_end=True, metric_for_best_model="score",
+        greater_is_better=True, restore_callback_states_from_checkpoint=keep, seed=s.seed,
+        use_cpu=device == "cpu", report_to="none", disable_tqdm=not progress, remove_unused_columns=False,
+        dataloader_pin_memory=device == "cuda") | more)
     optimizer = torch.optim.AdamW(_parameter_groups(model, s), lr=s.lr, fused=device in ("cpu", "cuda"))
     stop = [transformers.EarlyStoppingCallback(s.early_stopping)] if s.early_stopping else []
     trainer = Judged(model, args, data_collator=_Collate(tokenizer), train_dataset=items, eval_dataset=[],
@@ -405,7 +406,7 @@ def _watched(progress: bool | None) -> bool:
         return progress
     return not os.environ.get("IN_TEST") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
-# %% ../nbs/70_finetuning.ipynb #3030b334
+# %% ../nbs/70_finetuning.ipynb #78068888
 def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool, progress: bool, more: dict) -> dict:
     "Train, choose, score: the fields of a `Run` that training decides."
     start = time.perf_counter()
@@ -426,11 +427,12 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
     with _hushed():
         loop = _trainer(net, tokenizer, items, judge, s, folder, keep, progress, more)
         begin = _last_checkpoint(folder) if keep else None
+        done = _epochs_done(begin)
         clock = time.perf_counter()
         loop.train(resume_from_checkpoint=str(begin) if begin else None)
         clock = time.perf_counter() - clock
     log = _epoch_log(loop.state.log_history)
-    here = sum(e["epoch"] > _epochs_done(begin) for e in log)
+    here = sum(e["epoch"] > done for e in log)
     notes |= dict(device=device, epochs=len(log), best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
                   rows_per_second=round(here * len(train) / clock, 1))
     net.eval()

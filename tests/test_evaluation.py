@@ -1,0 +1,111 @@
+"""Evaluation: against scikit-learn, seqeval and a bootstrap with a loop."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from dataset_tutor.core import DataError
+from dataset_tutor.evaluation import bootstrap_interval, classification_metrics, ner_metrics, seqeval_strict
+
+labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@given(labels)
+@settings(deadline=None, max_examples=60)
+def test_class_scores_are_scikit_learns(pairs):
+    gold, pred = zip(*pairs)
+    ours = classification_metrics(gold, pred, list("abcd"))
+    for average in ("macro", "micro", "weighted"):
+        assert ours[f"{average}_f1"] == pytest.approx(f1_score(gold, pred, average=average, zero_division=0))
+    assert ours["mcc"] == pytest.approx(matthews_corrcoef(gold, pred))
+    assert ours["micro_f1"] == pytest.approx(ours["accuracy"]) == pytest.approx(np.mean(np.equal(gold, pred)))
+
+
+TEXTS = ["Anna met Bob in New York .", "他在北京大学读书，爱上海", "a"]
+
+
+@st.composite
+def spans_of(draw, text):
+    "Flat spans that begin and end at visible characters"
+    visible = [i for i, c in enumerate(text) if not c.isspace()]
+    out, at = [], 0
+    while at < len(visible) and draw(st.booleans()):
+        i = draw(st.integers(at, len(visible) - 1))
+        j = draw(st.integers(i, len(visible) - 1))
+        out.append(dict(start=visible[i], end=visible[j] + 1, label=draw(st.sampled_from(["PER", "LOC"]))))
+        at = j + 1
+    return out
+
+
+rows = st.tuples(*[st.tuples(spans_of(t), spans_of(t)) for t in TEXTS])
+
+
+@given(rows)
+@settings(deadline=None, max_examples=80)
+def test_span_scores_are_seqevals_strict_ones(pairs):
+    gold, pred = [g for g, _ in pairs], [p for _, p in pairs]
+    report, other = ner_metrics(gold, pred, TEXTS), seqeval_strict(gold, pred, TEXTS)
+    assert {k: report[k] for k in other} == pytest.approx(other)
+
+
+@given(rows)
+@settings(deadline=None, max_examples=30)
+def test_scores_lie_in_their_intervals_and_do_not_depend_on_order(pairs):
+    gold, pred = [g for g, _ in pairs], [p for _, p in pairs]
+    report, turned = ner_metrics(gold, pred), ner_metrics(gold[::-1], pred[::-1])
+    assert report == turned
+    value, low, high = report.interval(n_boot=200)
+    assert 0 <= low <= high <= 1 and value == report["f1"]
+
+
+def test_bootstrap_equals_one_with_a_loop():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 3, 200)
+    pred = np.where(rng.random(200) < 0.7, gold, rng.integers(0, 3, 200))
+    fast = classification_metrics(gold, pred, list("abc")).interval()
+    slow = [f1_score(gold[i], pred[i], average="macro") for i in (rng.integers(0, 200, 200) for _ in range(1500))]
+    assert np.quantile(slow, [0.025, 0.975]) == pytest.approx([fast.low, fast.high], abs=0.012)
+    shares = bootstrap_interval((gold == pred).astype(int))
+    assert shares.value == pytest.approx((gold == pred).mean()) and shares.low < shares.value < shares.high
+
+
+def test_paired_difference_is_narrower_than_two_intervals():
+    rng = np.random.default_rng(1)
+    gold = rng.integers(0, 2, 400)
+    a = np.where(rng.random(400) < 0.8, gold, 1 - gold)
+    b = np.where(rng.random(400) < 0.95, a, 1 - a)  # nearly the same system
+    one, two = (classification_metrics(gold, p, ["n", "p"]) for p in (a, b))
+    difference = one.minus(two)
+    assert difference.high - difference.low < one.interval().high - one.interval().low
+    assert difference.value == pytest.approx(one["macro_f1"] - two["macro_f1"])
+    with pytest.raises(DataError, match="cannot be paired"):
+        one.minus(classification_metrics([0], [0], ["n", "p"]))
+
+
+@pytest.mark.parametrize("call", [lambda: classification_metrics([], []), lambda: classification_metrics([1], [1, 0]),
+                                  lambda: classification_metrics(["a"], ["b"], ["a"]), lambda: ner_metrics([], []),
+                                  lambda: ner_metrics([[]], []), lambda: bootstrap_interval([])])
+def test_bad_input_is_a_data_error(call):
+    with pytest.raises(DataError):
+        call()
+
+
+def test_nothing_found_and_nothing_there():
+    assert ner_metrics([[]], [[]], ["好"])["f1"] == 0.0
+    idle = ner_metrics([[dict(start=0, end=1, label="PER")]], [[]], ["好"])
+    assert (idle["precision"], idle["recall"], idle["support"]) == (0.0, 0.0, 1)
+
+
+def test_display_escapes_names():
+    html = classification_metrics(["<b>"], ["<script>"])._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+def test_import_is_light():
+    code = ("import sys, dataset_tutor.evaluation\n"
+            "assert not {'torch', 'sklearn', 'pandas', 'seqeval'} & set(sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
