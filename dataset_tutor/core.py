@@ -348,7 +348,7 @@ def history(
     "What was done to `ds`, oldest step first."
     return History(records(ds))
 
-# %% ../nbs/00_core.ipynb #08f163e3
+# %% ../nbs/00_core.ipynb #c34535de
 def _changed_rows(old: Dataset, new: Dataset, columns: list[str]) -> dict[int, dict]:
     "Row number -> {column: old value} for rows (same uids, same order) whose value differs in any of `columns`."
     before: dict[int, dict] = {}
@@ -362,7 +362,7 @@ def _changed_rows(old: Dataset, new: Dataset, columns: list[str]) -> dict[int, d
     return before
 
 
-def _compare(old: Dataset, new: Dataset) -> dict:
+def _compare(old: Dataset, new: Dataset, keep_rows: bool = True) -> dict:
     "What differs between the rows before and after a step, as arguments of `add_record`."
     u_old, u_new = old.with_format(None)["uid"][:], new.with_format(None)["uid"][:]
     _check_uids(u_new)
@@ -374,7 +374,8 @@ def _compare(old: Dataset, new: Dataset) -> dict:
     still, gone = {u_new[i] for i in kept}, []
     lost = [i for i, u in enumerate(u_old) if u not in still]
     if lost:
-        gone = [dict(uid=r["uid"], row=r) for r in old.select(lost).with_format(None)]
+        rows = old.select(lost).with_format(None) if keep_rows else None
+        gone = [dict(uid=r["uid"], row=r) for r in rows] if keep_rows else [dict(uid=u_old[i]) for i in lost]
     parents = new.with_format(None)["parent"][:] if "parent" in new.column_names else None
     fresh = [dict(uid=u, parent=parents and parents[i]) for i, u in enumerate(u_new) if u not in at]
     changed = [dict(uid=u_new[kept[i]], before=b) for i, b in diff.items()]
@@ -405,7 +406,7 @@ class Step:
     def __eq__(self, other):
         return isinstance(other, Step) and (self.name, self.params) == (other.name, other.params)
 
-# %% ../nbs/00_core.ipynb #3dc03ff3
+# %% ../nbs/00_core.ipynb #ea0858cc
 class Verb:
     "A named operation on rows; made by the decorators `step`, `mapper` and `row_filter`."
 
@@ -451,10 +452,14 @@ class Verb:
 
 
 def step(fn: Callable) -> Verb:
-    "Decorator: a function `(ds, *, options) -> Dataset`, or `-> (Dataset, {uid: reason}, notes)`, becomes a verb."
+    """Decorator: a function `(ds, *, options) -> Dataset`, or `-> (Dataset, reasons, notes)`, becomes a verb.
+
+    `reasons` is {uid: why the row went}, or one reason for all; then only uids are kept, not the rows (for sampling,
+    where what went still stands in the source).
+    """
     return Verb(fn)
 
-# %% ../nbs/00_core.ipynb #c7574fc3
+# %% ../nbs/00_core.ipynb #30b5a835
 def is_stream(ds) -> bool:
     "Whether `ds` is an `IterableDataset`."
     return type(ds).__name__ == "IterableDataset"
@@ -468,9 +473,10 @@ def _need_columns(ds, columns: Iterable[str]):
 
 
 def _record(name, params, old, new, reasons, notes, began) -> Dataset:
-    diff = _compare(old, new)
+    one = reasons if isinstance(reasons, str) else None
+    diff, reasons = _compare(old, new, keep_rows=one is None), {} if one else reasons
     for row in diff["dropped"]:
-        row["reason"] = reasons.get(row["uid"], name)
+        row["reason"] = one or reasons.get(row["uid"], name)
     told = {n["uid"]: n for n in diff["changed"]}
     for uid, reason in reasons.items():
         if uid in told:
@@ -690,7 +696,7 @@ def mark_changes(
         at = end
     return "<span style='white-space:pre-wrap'>" + "".join(out) + html.escape(old[at:]) + "</span>"
 
-# %% ../nbs/00_core.ipynb #cab54613
+# %% ../nbs/00_core.ipynb #77338da2
 def story(
     ds: Dataset,
     uid: str,  # of a row in `ds`, or of one that was dropped on the way
@@ -707,6 +713,8 @@ def story(
     events, parent = [], now.get("parent")
     for r, trail in reversed(steps):
         events += _events(r, trail, uid, now)
+    if not parent and steps and steps[0][0].op == "load":
+        events.append(dict(op="load", what=f"came from {now.get('source')}"))
     return Story(uid, (story(ds, parent).events if parent else []) + events[::-1])
 
 

@@ -65,7 +65,7 @@ def label_counts(
         counts.setdefault(part, Counter()).update(row)
     return counts
 
-# %% ../nbs/88_reporting.ipynb #eec99973
+# %% ../nbs/88_reporting.ipynb #d5f066c9
 def data_card(
     ds: Dataset,  # rows with `split` and a history
     name: str,
@@ -93,7 +93,8 @@ def data_card(
 
 
 def _options(params: dict) -> str:
-    return ", ".join(f"{k}={v}" for k, v in params.items())
+    "Options as text; hashes and mappings are left to history.json."
+    return ", ".join(f"{k}={v}" for k, v in params.items() if k != "sha256" and not isinstance(v, dict) and v is not None)
 
 # %% ../nbs/88_reporting.ipynb #d38a5565
 def changes(
@@ -116,7 +117,7 @@ def changes(
         found = sorted(rows, key=lambda x: len(x["after"]) / len(x["before"]))[:limit] + found
     return found
 
-# %% ../nbs/88_reporting.ipynb #0e5bf85c
+# %% ../nbs/88_reporting.ipynb #f40ddc50
 _CSS = """
 :root { color-scheme: light dark; --ink:#1c2430; --dim:#5b6675; --line:#d8dde4; --paper:#fff; --band:#f4f6f8; --accent:#0b5cad }
 @media (prefers-color-scheme: dark) { :root { --ink:#e6e9ee; --dim:#a3adba; --line:#3a434f; --paper:#161b22; --band:#1f2630; --accent:#6cb0f5 } }
@@ -125,7 +126,7 @@ body { font: 16px/1.55 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft 
 h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-top: 1px solid var(--line); padding-top: 1.2rem }
 p.lead { font-size: 1.1rem } .dim { color: var(--dim) } img { background: #fff; border-radius: 4px }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem; width: 100% }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word }
 th { color: var(--dim); font-weight: 600; overflow-wrap: normal } td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 mark { background: #cfe3f7; color: #10263b; border-radius: 3px; padding: 0 .15em } mark small { color: #33516e; padding-left: .25em }
 del { background: #fbe1dd; color: #7d1a0c } ins { background: #dff2df; color: #14501b } code { background: var(--band); padding: .1em .3em; border-radius: 3px }
@@ -195,7 +196,7 @@ def page(
             f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{esc(title)}</title><style>{_CSS}</style></head>'
             f"<body>{''.join(parts)}</body></html>\n")
 
-# %% ../nbs/88_reporting.ipynb #8de126f1
+# %% ../nbs/88_reporting.ipynb #67b74a93
 def rows_section(
     ds: Dataset,  # rows with a history
     limit: int = 3,  # examples per step
@@ -210,7 +211,8 @@ def rows_section(
         parts.append(html_table(["step", "edit"], [[p["step"], Html(mark_changes(p["before"][:400], p["after"][:400]))] for p in pairs]))
     gone = dropped(ds)
     if len(gone):
-        some = gone.groupby("op", sort=False).head(limit)
+        gone = gone.reindex(columns=["op", "reason", "text"])
+        some = gone[gone.text.notna()].groupby("op", sort=False).head(limit)  # sampling keeps no texts
         parts.append(f"<h3>Rows that went ({len(gone):,}), some of them</h3>")
-        parts.append(html_table(["step", "reason", "text"], some.reindex(columns=["op", "reason", "text"]).itertuples(index=False)))
+        parts.append(html_table(["step", "reason", "text"], some.itertuples(index=False)))
     return parts
