@@ -574,7 +574,7 @@ def _paint_training(curves: Mapping[str, tuple], metric: str | None, best: float
             _bare(ax, "b")
     return paint
 
-# %% ../nbs/60_visualization.ipynb #20fe6774
+# %% ../nbs/60_visualization.ipynb #5b7ef4f4
 def _as_dict(effect) -> Mapping:
     return effect.to_dict() if hasattr(effect, "to_dict") else effect
 
@@ -594,11 +594,11 @@ def plot_effects(
     tests = {(e.get("seeds"), e.get("test_rows")) for e in found}
     if len(tests) == 1 and None not in (one := tests.pop()):
         note += f", with minus without the step · 95 % intervals, {one[0]} seeds × {one[1]:,} test rows"
-    said = [f"{_short(n, 40)} {d:+.1f} ({lo:+.1f} to {hi:+.1f})" for n, d, lo, hi in rows]
+    said = [f"{_short(n, 40)} {_signed(d)} ({_signed(lo)} to {_signed(hi)})" for n, d, lo, hi in rows]
     alt = f"Interval plot. {title}. " + "; ".join(said)
     return _draw(_paint_effects(rows, kinds), title, note, alt, [n for n, *_ in rows], 0.55 + 0.36 * len(rows))
 
-# %% ../nbs/60_visualization.ipynb #8c99bdb5
+# %% ../nbs/60_visualization.ipynb #02a2463d
 def _kind(low: float, high: float) -> str:
     return "helps" if low > 0 else "hurts" if high < 0 else "none"
 
@@ -614,6 +614,11 @@ def _effect_finding(rows: list[tuple]) -> str:
     return ", ".join([first.replace(" ", f" of {len(rows)} steps ", 1), *more])
 
 
+def _signed(x: float) -> str:
+    "One decimal, a true minus sign, and no minus zero."
+    return f"{round(x, 1) + 0.0:+.1f}".replace("-", "\u2212")
+
+
 def _paint_effects(rows: list[tuple], kinds: list[str]):
     def paint(fig):
         ax = fig.subplots()
@@ -622,7 +627,7 @@ def _paint_effects(rows: list[tuple], kinds: list[str]):
         for i, ((_, d, low, high), kind) in enumerate(zip(rows, kinds)):
             ax.plot([low, high], [i, i], color=colours[kind], lw=3, alpha=0.5, solid_capstyle="butt")
             ax.plot(d, i, "o", color=colours[kind], ms=7)
-            ax.annotate(f"{d:+.1f}  ({low:+.1f} to {high:+.1f})".replace("-", "\u2212"), (1.02, i),
+            ax.annotate(f"{_signed(d)}  ({_signed(low)} to {_signed(high)})", (1.02, i),
                         xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
         ax.set_yticks(range(len(rows)), [_short(n, 34) for n, *_ in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)

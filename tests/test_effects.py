@@ -1,0 +1,358 @@
+"""The instrument is tested before what it measures: a null step differs by nothing, harm is seen, intervals cover."""
+import json
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, concatenate_datasets, disable_progress_bars
+
+from dataset_tutor import effects
+from dataset_tutor.cleaning import Recipe, drop_duplicates, normalize_unicode, normalize_whitespace, text_key
+from dataset_tutor.core import DataError, LeakageError, mapper, step
+from dataset_tutor.effects import Effect, describe_step, draw, effect, effects_table, freeze, paired_interval
+from dataset_tutor.evaluation import classification_metrics, ner_metrics
+
+disable_progress_bars()
+WORDS = "good fine lovely great bright".split(), "bad poor ugly dull dark".split()
+FILLER = "the film was shown in town on a day with rain and we went".split()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATASET_TUTOR_HOME", str(tmp_path))
+    effects._LATEST.clear()
+
+
+def bag(texts, *args, **kw):
+    "In place of the encoder: hashed words, unit length."
+    out = np.zeros((len(texts), 64), "float32")
+    for i, t in enumerate(texts):
+        for w in re.findall(r"\w+", t):
+            out[i, sum(map(ord, w)) % 64] += 1
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
+
+
+def bag_tokens(texts, *args, **kw):
+    out = []
+    for t in texts:
+        at = [m.span() for m in re.finditer(r"\w+", t)]
+        out.append((at, bag([t[a:b] for a, b in at])))
+    return out
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
+    monkeypatch.setattr(effects, "embed", bag)
+    monkeypatch.setattr(effects, "embed_tokens", bag_tokens)
+
+
+def reviews(n=300, noise=0.1, seed=0, copies=0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n)
+    text = [" ".join([*rng.choice(FILLER, 6), *rng.choice(WORDS[y], 2), str(i)]) for i, y in enumerate(label)]
+    label = np.where(rng.random(n) < noise, 1 - label, label)
+    ds = Dataset.from_dict(dict(uid=[f"u{i}" for i in range(n + copies)], text=text + text[:copies],
+                                label=np.concatenate([label, label[:copies]])))
+    return ds.cast_column("label", ClassLabel(names=["bad", "good"]))
+
+
+def people(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        name = str(rng.choice(["Ann", "Bob", "Cid", "Dora"]))
+        text = f"{i}  {name} went  home" if rng.random() < 0.7 else f"{i} nobody went home"
+        spans = [dict(start=text.index(name), end=text.index(name) + len(name), label="PER")] if name in text else []
+        rows.append(dict(uid=f"u{i}", text=text, spans=spans))
+    return Dataset.from_list(rows)
+
+
+def nothing(ds):
+    return ds
+
+
+@step
+def few(ds, *, every=12):
+    return ds.select(range(0, len(ds), every))
+
+
+@step
+def flip(ds, *, share=0.4, seed=0):
+    hit = np.random.default_rng(seed).random(len(ds)) < share
+    new = [1 - y if h and p == "train" else y for y, h, p in zip(ds["label"], hit, ds["split"])]
+    return ds.remove_columns("label").add_column("label", new, feature=ds.features["label"])
+
+
+@mapper
+def shout(text):
+    return text.upper()
+
+
+# --- the frozen test
+
+def test_the_test_has_no_relatives_copies_or_unknown_truths():
+    ds = reviews(200, copies=40)
+    quarrel = Dataset.from_dict(dict(uid=["q1", "q2"], text=["so so!", "so  so"], label=[0, 1]))
+    both = concatenate_datasets([ds, quarrel.cast_column("label", ds.features["label"])])
+    leaky = np.random.default_rng(1).choice(["train", "validation", "test"], len(both))
+    both = both.add_column("split", leaky.tolist())
+    frozen = freeze(both)
+    keys = [text_key(t) for t in frozen.test["text"]]
+    assert len(keys) == len(set(keys)) and not set(keys) & {text_key(t) for t in frozen.rows["text"]}
+    assert text_key("so so") not in keys
+    assert len(frozen.rows) + len(frozen.test) + sum(frozen.left_out.values()) == len(both)
+    train, valid = ({text_key(t) for t, p in zip(frozen.rows["text"], frozen.rows["split"]) if p == q}
+                    for q in ("train", "validation"))
+    assert not train & valid
+
+
+def test_rows_without_text_or_label_are_left_out_and_counted():
+    ds = reviews(100)
+    text, label = ds["text"][:], ds["label"][:]
+    text[0], text[1], label[2], label[3] = None, "  ", None, -1
+    bad = Dataset.from_dict(dict(uid=ds["uid"][:], text=text, label=label)).cast_column("label", ds.features["label"])
+    frozen = freeze(bad)
+    assert frozen.left_out["without a text or a label"] == 4
+    assert not {"u0", "u1", "u2", "u3"} & {*frozen.rows["uid"], *frozen.test["uid"]}
+
+
+def test_both_arms_start_from_the_same_families():
+    frozen = freeze(reviews(200, copies=60))
+    a, b = draw(frozen, 3), draw(frozen, 3)
+    assert a["uid"][:] == b["uid"][:] != draw(frozen, 4)["uid"][:]
+    kept = {text_key(t) for t in a["text"]}
+    assert all(u in a["uid"][:] for u, t in zip(frozen.rows["uid"], frozen.rows["text"]) if text_key(t) in kept)
+    assert 0.7 < sum(p == "train" for p in a["split"]) / sum(p == "train" for p in frozen.rows["split"]) < 0.9
+
+
+# --- what it sees
+
+@pytest.mark.parametrize("ds", [reviews(), people()], ids=["classes", "entities"])
+def test_a_step_that_does_nothing_differs_by_exactly_nothing(ds):
+    e = effect(nothing, ds, seeds=3)
+    assert (e.difference, e.low, e.high, e.unchanged, e.verdict) == (0, 0, 0, True, "no effect shown")
+    assert "no prediction changes" in repr(e)
+
+
+def test_harm_is_seen_and_a_gain_too():
+    ds = reviews(600)
+    harmed = effect(flip(), ds)
+    assert harmed.verdict == "hurts" and harmed.low <= harmed.difference <= harmed.high < 0
+    assert harmed.changes["truths_changed"] > 100 and harmed.changes["removed"] == 0
+    assert effect(few(every=40), ds).difference < 0
+
+    noisy = reviews(900, noise=0.0)
+    truth = dict(zip(noisy["uid"], noisy["label"]))
+    frozen = freeze(noisy)
+    learn = set(frozen.rows["uid"])
+    rng = np.random.default_rng(0)
+    wrong = [1 - y if u in learn and rng.random() < 0.42 else y for u, y in truth.items()]
+    parts = dict(zip(frozen.rows["uid"], frozen.rows["split"]))
+    parts = [parts.get(u, "test") for u in truth]
+    spoilt = Dataset.from_dict(dict(uid=list(truth), text=noisy["text"][:], label=wrong, split=parts))
+    spoilt = spoilt.cast_column("label", noisy.features["label"])
+
+    def repair(ds):
+        right = [truth[u] for u in ds["uid"]]
+        return ds.remove_columns("label").add_column("label", right, feature=ds.features["label"])
+
+    mended = effect(repair, spoilt)
+    assert mended.verdict == "helps" and mended.low > 0 and mended.fingerprint is None
+
+
+def test_forgotten_entities_hurt():
+    def forget(ds):
+        keep = [row if i % 10 == 0 else [] for i, row in enumerate(ds["spans"])]
+        return ds.remove_columns("spans").add_column("spans", keep, feature=ds.features["spans"])
+    e = effect(forget, people(400), seeds=3)
+    assert e.metric == "f1" and np.mean(e.scores_without) > 0.9 and e.verdict == "hurts"
+
+
+def test_a_mapper_edits_test_texts_in_its_arm_and_spans_move():
+    ds = people()
+    e = effect(normalize_whitespace(), ds, seeds=2)
+    assert e.changes["texts_changed"] > 0 and e.changes["truths_changed"] == 0
+    assert min(e.scores_with) > 0.9, "spans must move with the text"
+    seen = []
+
+    def spy(texts, *args, **kw):
+        seen.extend(texts)
+        return bag(texts)
+    effects.embed = spy  # restored by monkeypatch
+    effect(Recipe(shout(), name="loud"), reviews(100), seeds=2)
+    test = freeze(reviews(100)).test["text"]
+    assert {t.upper() for t in test} <= set(seen) and set(test) <= set(seen)
+
+
+def test_a_destroyed_entity_stays_in_the_truth():
+    @mapper
+    def mask(text):
+        return re.sub("Ann|Bob|Cid|Dora", "#", text)
+    e = effect(mask(), people(), seeds=2)
+    assert max(e.scores_with) == 0.0 and min(e.scores_without) > 0.9
+
+
+def test_seeds_and_results_repeat():
+    a, b = (effect(flip(), reviews(), seeds=3, cache=False) for _ in range(2))
+    a, b = ({k: v for k, v in e.to_dict().items() if not k.endswith("seconds")} for e in (a, b))
+    assert a == b
+
+
+def test_other_metrics_and_labels_as_strings():
+    ds = reviews(200)
+    names = ["bad" if y == 0 else "good" for y in ds["label"]]
+    words = Dataset.from_dict(dict(uid=ds["uid"][:], text=ds["text"][:], label=names))
+    a, b = (effect(few(), rows, metric="accuracy", seeds=2) for rows in (ds, words))
+    assert a.scores_with == b.scores_with and a.metric == "accuracy"
+
+
+# --- the interval
+
+def runs(rng, gain, seeds=5, rows=300, noise=1.0, luck=0.1):
+    "Right or wrong of both arms: difficulty and gain of a row, noise that the arms of a seed share, and own luck."
+    row, own = rng.normal(1.5, 2, rows), rng.normal(gain, 0.5, rows)
+    shared, out = rng.normal(0, noise, (seeds, rows)), []
+    for arm in (0, 1):
+        alone = rng.normal(0, luck, (seeds, 1)) + rng.normal(0, noise / 2, (seeds, rows))
+        out.append((row + arm * own + shared + alone > 0).astype(int))
+    return out
+
+
+def reported(correct):
+    return [classification_metrics([1] * len(c), c.tolist(), ["wrong", "right"]) for c in correct]
+
+
+@pytest.mark.parametrize("gain, kw", [
+    (0.0, {}), (0.2, {}), (0.2, dict(luck=0.4, noise=0.5)), (0.2, dict(seeds=3, rows=150)), (0.1, dict(noise=0.2, luck=0.02))])
+def test_the_interval_covers_what_it_claims(gain, kw):
+    rng = np.random.default_rng(0)
+    shape = {k: v for k, v in kw.items() if k in ("noise", "luck")}
+    truth = np.mean([np.mean(b - a) for a, b in (runs(rng, gain, 40, 1000, **shape) for _ in range(40))])
+    inside = 0
+    for _ in range(150):
+        a, b = runs(rng, gain, **kw)
+        _, low, high = paired_interval(reported(a), reported(b), "accuracy", n_boot=400)
+        inside += low <= truth <= high
+    assert 0.90 <= inside / 150 <= 0.999
+
+
+def test_the_interval_of_macro_f1_and_entities_is_that_of_the_reports():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 3, 200)
+
+    def four(right):
+        said = [np.where(rng.random(200) < right, gold, 0) for _ in range(4)]
+        return [classification_metrics(gold, s, ["x", "y", "z"]) for s in said]
+
+    a, b = four(0.7), four(0.9)
+    value, low, high = paired_interval(a, b)
+    assert value == pytest.approx(np.mean([y["macro_f1"] - x["macro_f1"] for x, y in zip(a, b)]))
+    assert low < value < high
+    span = dict(start=0, end=1, label="PER")
+    found = [[span] if r < 0.6 else [] for r in rng.random(50)]
+    worse, better = [ner_metrics([[span]] * 50, found)] * 2, [ner_metrics([[span]] * 50, [[span]] * 50)] * 2
+    assert paired_interval(worse, better).low > 0
+    with pytest.raises(DataError, match="two seeds"):
+        paired_interval(a[:1], b[:1])
+
+
+# --- leaks
+
+def test_test_rows_do_not_come_back():
+    ds = reviews(200)
+    with pytest.raises(LeakageError, match="brought back"):
+        effect(lambda rows: ds, ds, seeds=2)
+
+
+def test_a_text_of_the_test_is_refused_without_a_parent_and_taken_out_with_one():
+    ds = reviews(200)
+    stolen = freeze(ds).test["text"][0]
+
+    def add(rows, parent):
+        row = rows.select([0])
+        more = row.map(lambda r: {"uid": "new", "text": stolen})
+        if parent:
+            rows, more = rows.add_column("parent", [None] * len(rows)), more.add_column("parent", row["uid"][:])
+        return concatenate_datasets([rows, more])
+
+    with pytest.raises(LeakageError, match="parent"):
+        effect(partial(add, parent=None), ds, seeds=2)
+    e = effect(partial(add, parent=True), ds, seeds=2)
+    assert e.met_test == 2 and e.unchanged and e.changes["added"] == 1
+
+
+def test_an_edit_onto_a_test_text_must_be_declared():
+    ds = reviews(200)
+    same = [f"row number {i // 2}{'?' * (i % 2)}" for i in range(200)]
+    ds = Dataset.from_dict(dict(uid=ds["uid"][:], text=same, label=[i // 2 % 2 for i in range(200)]))
+
+    @mapper
+    def no_question(text):
+        return text.replace("?", "")
+
+    e = effect(no_question(), ds, seeds=2)
+    assert e.met_test > 0
+    with pytest.raises(LeakageError, match="mapper"):
+        effect(lambda rows: no_question()(rows), ds, seeds=2)
+
+
+# --- asking wrongly
+
+@pytest.mark.parametrize("call, said", [
+    (lambda ds: effect(nothing, ds, probe="slow"), 'probe="fast"'),
+    (lambda ds: effect(nothing, ds, seeds=1), "seeds=2"),
+    (lambda ds: effect(nothing, ds, epochs=3), "epochs"),
+    (lambda ds: effect(lambda r: None, ds), "Dataset -> Dataset"),
+    (lambda ds: effect(lambda r: r.select([]), ds), "left no training row"),
+    (lambda ds: effect(nothing, ds.remove_columns("uid")), "add_uids"),
+    (lambda ds: effect(nothing, ds.select(range(30))), "too few")])
+def test_errors_say_what_to_do(call, said):
+    with pytest.raises(DataError, match=re.escape(said)):
+        call(reviews(100))
+
+
+# --- remembering
+
+def test_a_kept_result_is_equal_and_used(tmp_path):
+    ds = reviews(150)
+    first = effect(few(), ds, seeds=2)
+    again = effect(few(), ds, seeds=2)
+    assert again == first and again.cached and not first.cached and repr(again) == repr(first)
+    assert effect(few(every=6), ds, seeds=2) != first and effect(few(), reviews(150, seed=1), seeds=2) != first
+    (tmp_path / "effects" / f"{first.fingerprint}.json").write_text("{", encoding="utf-8")
+    assert not effect(few(), ds, seeds=2).cached, "a damaged file is measured anew"
+    assert not effect(few(), ds, seeds=2, cache=False).cached
+
+
+def test_steps_without_a_stable_description_are_measured_but_not_kept(tmp_path):
+    ds, k = reviews(150), 3
+    closure, odd = (lambda rows: rows.select(range(len(rows) - k))), partial(nothing_else, other=object())
+    for strange in (lambda rows: rows, closure, odd):
+        assert describe_step(strange) is None
+        assert effect(strange, ds, seeds=2).fingerprint is None
+    assert not (tmp_path / "effects").exists()
+
+
+def nothing_else(rows, other=None):
+    return rows
+
+
+def test_descriptions_tell_steps_apart():
+    recipes = Recipe(normalize_unicode(), name="a"), Recipe(normalize_unicode(), normalize_whitespace(), name="a")
+    steps = [few, few(every=3), few(every=4), drop_duplicates, nothing, *recipes, partial(few, every=9),
+             partial(nothing_else, other=1)]
+    said = [json.dumps(describe_step(s), sort_keys=True) for s in steps]
+    assert len(set(said)) == len(said) and "null" != said[0]
+    assert describe_step(few) == describe_step(few()) and not re.search("0x[0-9a-f]{6}", "".join(said))
+
+
+# --- showing
+
+def test_an_effect_shows_itself_and_escapes():
+    e = effect(few(), reviews(150), seeds=2, name="<b>few</b>")
+    assert "<b>few" not in e._repr_html_() and "&lt;b&gt;few" in e._repr_html_()
+    table = effects_table([e, e])
+    assert list(table["difference"]) == [round(100 * e.difference, 1)] * 2 and len(table) == 2
+    assert json.loads(json.dumps(e.to_dict()))["verdict"] == e.verdict
+    assert Effect(**{k: v for k, v in e.to_dict().items() if k not in ("seeds", "verdict")}) == e
