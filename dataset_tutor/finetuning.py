@@ -79,8 +79,8 @@ class Settings:
     early_stopping: int = 2 # epochs without a better validation score before it stops; 0: never
     dtype: str = "float32" # of the matrix products
 
-# %% ../nbs/70_finetuning.ipynb #ecf32413
-DEFAULTS = { # (task, model) -> chosen on validation rows; (task, "") for any other encoder
+# %% ../nbs/70_finetuning.ipynb #710f67e6
+DEFAULTS = { # (task, model) -> values; (task, "") for any other encoder
     ("classification", "en-small"): dict(epochs=3, lr=1e-4, batch_size=32),
     ("classification", "zh-small"): dict(epochs=3, lr=1e-4, batch_size=32),
     ("ner", "en-small"): dict(epochs=8, lr=2e-4, batch_size=16),
@@ -89,15 +89,15 @@ DEFAULTS = { # (task, model) -> chosen on validation rows; (task, "") for any ot
     ("ner", ""): dict(epochs=5, lr=5e-5, batch_size=16),
 }
 
-# %% ../nbs/70_finetuning.ipynb #dfc23978
+# %% ../nbs/70_finetuning.ipynb #ee1e828d
 def _fitting_length(tokenizer, texts: Sequence[str], cap: int = 256) -> int:
     "Pieces that hold 99 % of the texts, a multiple of 8."
-    lengths = [len(i) for i in tokenizer(list(texts))["input_ids"]]
+    lengths = [len(i) for i in tokenizer(list(texts), verbose=False)["input_ids"]]
     return min(cap, 8 * math.ceil(np.quantile(lengths, 0.99) / 8))
 
 def _classes_encoded(tokenizer, rows: _Rows, s: Settings) -> tuple[list[dict], int]:
     "Training items, and how many texts were cut."
-    whole = tokenizer(rows.texts, return_token_type_ids=False)["input_ids"]
+    whole = tokenizer(rows.texts, verbose=False)["input_ids"]
     ids = tokenizer(rows.texts, truncation=True, max_length=s.max_length, return_token_type_ids=False)["input_ids"]
     cut = sum(len(w) > s.max_length for w in whole)
     return [dict(input_ids=i, labels=y) for i, y in zip(ids, rows.gold)], cut
