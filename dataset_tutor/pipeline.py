@@ -51,8 +51,8 @@ def take_rows(
     out = ds.select(np.sort(np.random.default_rng(seed).permutation(len(ds))[:rows]))
     return out, f"not among the {rows} rows drawn with seed {seed}", {}
 
-# %% ../nbs/90_pipeline.ipynb #374e250b
-AUTO_ROWS = {"classification": 8_600, "ner": 2_900}  # some 6,000 and 2,000 training rows: minutes on two cores
+# %% ../nbs/90_pipeline.ipynb #dbc4d983
+AUTO_ROWS = {"classification": 4_300, "ner": 2_900}  # some 3,000 and 2,000 training rows: minutes on two cores
 SAMPLE_OPTIONS = {"ner-en": {"merge": True}}  # ten entity types on 900 tweets are too thin; PER, LOC and OTHER are not
 
 # %% ../nbs/90_pipeline.ipynb #ae151c56

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import loopback_only
 import pytest
+from hypothesis import settings
 from run_notebooks import notebooks, offline_env, run_notebook
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="dataset_tutor_tests_")
 os.environ.update(offline_env(Path(SCRATCH.name)))
 loopback_only.block()
+settings.register_profile("course", deadline=None, derandomize=True)  # a slow machine is no error; a run is repeatable
+settings.load_profile("course")
 
 
 def pytest_generate_tests(metafunc):
