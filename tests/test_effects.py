@@ -224,7 +224,8 @@ def reported(correct):
 
 
 @pytest.mark.parametrize("gain, kw", [
-    (0.0, {}), (0.2, {}), (0.2, dict(luck=0.4, noise=0.5)), (0.2, dict(seeds=3, rows=150)), (0.1, dict(noise=0.2, luck=0.02))])
+    (0.0, {}), (0.2, {}), (0.2, dict(luck=0.4, noise=0.5)), (0.2, dict(seeds=3, rows=150)),
+    (0.1, dict(noise=0.2, luck=0.02))])
 def test_the_interval_covers_what_it_claims(gain, kw):
     rng = np.random.default_rng(0)
     shape = {k: v for k, v in kw.items() if k in ("noise", "luck")}
