@@ -296,6 +296,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'dataset_tutor.core.mapper': ('core.html#mapper', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.mark_changes': ('core.html#mark_changes', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.move_spans': ('core.html#move_spans', 'dataset_tutor/core.py'),
+                                    'dataset_tutor.core.pick_rows': ('core.html#pick_rows', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.progress': ('core.html#progress', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.read_rows': ('core.html#read_rows', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.records': ('core.html#records', 'dataset_tutor/core.py'),
