@@ -21,7 +21,9 @@ def make(path: Path, megabytes: int):
     """Real reviews as JSONL, over and over, until the file has its size; one line in 10,000 is broken."""
     from dataset_tutor.acquisition import load_sample
 
-    lines = [json.dumps({"text": r["text"], "label": r["label"]}, ensure_ascii=False) for r in load_sample("reviews-zh")]
+    lines = [
+        json.dumps({"text": r["text"], "label": r["label"]}, ensure_ascii=False) for r in load_sample("reviews-zh")
+    ]
     block = "\n".join("{broken" if i % 10_000 == 9_999 else line for i, line in enumerate(lines)).encode() + b"\n"
     with path.open("wb") as f:
         while f.tell() < megabytes * 1_000_000:
@@ -59,7 +61,9 @@ def theirs(source: Path, target: Path) -> dict:
 def measure(who: str, source: Path, target: Path) -> dict:
     """Run one side in a process of its own; its peak resident memory and its seconds."""
     began = time.perf_counter()
-    out = subprocess.run([sys.executable, __file__, who, str(source), str(target)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, __file__, who, str(source), str(target)], capture_output=True, text=True, check=True
+    )
     found = json.loads(out.stdout.splitlines()[-1])
     return {"seconds": time.perf_counter() - began} | found
 
@@ -74,9 +78,12 @@ def main(sizes: list[int]):
             mine = measure("ours", source, Path(d) / "ours.parquet")
             peer = measure("theirs", source, Path(d) / "theirs.parquet")
             peaks[mb] = mine["peak"] / 1024
-            print(f"{mb} MB, {rows:,} rows: peak {peaks[mb]:.0f} MB, {rows / mine['seconds']:,.0f} rows/s; "
-                  f"datasets alone: peak {peer['peak'] / 1024:.0f} MB, {rows / peer['seconds']:,.0f} rows/s; "
-                  f"time ratio {mine['seconds'] / peer['seconds']:.2f}", flush=True)
+            print(
+                f"{mb} MB, {rows:,} rows: peak {peaks[mb]:.0f} MB, {rows / mine['seconds']:,.0f} rows/s; "
+                f"datasets alone: peak {peer['peak'] / 1024:.0f} MB, {rows / peer['seconds']:,.0f} rows/s; "
+                f"time ratio {mine['seconds'] / peer['seconds']:.2f}",
+                flush=True,
+            )
             if mine["steps"]:
                 print("   ", mine["steps"], flush=True)
             source.unlink()

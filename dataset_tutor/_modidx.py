@@ -289,6 +289,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'dataset_tutor.core.apply_edits': ('core.html#apply_edits', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.diff_edits': ('core.html#diff_edits', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.dropped': ('core.html#dropped', 'dataset_tutor/core.py'),
+                                    'dataset_tutor.core.escape': ('core.html#escape', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.fingerprint': ('core.html#fingerprint', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.history': ('core.html#history', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.is_stream': ('core.html#is_stream', 'dataset_tutor/core.py'),

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # Ａ -> A, ！ -> !
 _WIDE_LETTERS = {code: half for code, half in _WIDE.items() if half.isalnum()}
 WIDTHS = {"keep": {}, "letters": _WIDE_LETTERS, "all": _WIDE}
-_HAS = {w: re.compile(f"[{''.join(map(chr, table))}]") for w, table in WIDTHS.items() if table}  # far quicker than a translation
+_HAS = {
+    w: re.compile(f"[{''.join(map(chr, table))}]") for w, table in WIDTHS.items() if table
+}  # far quicker than a translation
 
 
 _LIGATURE = re.compile("[ĲĳŉǱǲǳǄ-ǌﬀ-ﬆ]")
@@ -199,7 +201,9 @@ class Recipe:
         self.name, self.steps = name, []
         for s in steps:
             if not hasattr(s, "params"):
-                raise DataError(f"{s!r} is not a configured step", fix=f"write {getattr(s, '__name__', 'step')}() with its options")
+                raise DataError(
+                    f"{s!r} is not a configured step", fix=f"write {getattr(s, '__name__', 'step')}() with its options"
+                )
             self.steps += s.steps if isinstance(s, Recipe) else [s]
 
     @property
@@ -226,7 +230,14 @@ class Recipe:
 
 # %% ../nbs/20_cleaning.ipynb #143a35ce
 def _clean(name: str, *extra: Step) -> Recipe:
-    steps = [normalize_unicode(), normalize_whitespace(), drop_missing(), *extra, drop_contradictions(), drop_duplicates()]
+    steps = [
+        normalize_unicode(),
+        normalize_whitespace(),
+        drop_missing(),
+        *extra,
+        drop_contradictions(),
+        drop_duplicates(),
+    ]
     return Recipe(*steps, name=name)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 # %% auto #0
-__all__ = ['COLUMNS', 'Edit', 'VERBS', 'DataError', 'LeakageError', 'make_uid', 'add_uids', 'diff_edits', 'apply_edits',
+__all__ = ['COLUMNS', 'Edit', 'VERBS', 'DataError', 'LeakageError', 'escape', 'make_uid', 'add_uids', 'diff_edits', 'apply_edits',
            'move_spans', 'Edited', 'resub', 'Record', 'unpack_trail', 'records', 'add_record', 'History', 'history',
            'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper', 'RowFilter', 'row_filter', 'dropped',
            'Story', 'mark_changes', 'story', 'write_rows', 'read_rows', 'fingerprint', 'show_progress', 'progress']
@@ -53,6 +53,13 @@ class DataError(ValueError):
 
 class LeakageError(DataError):
     """A step would let evaluation rows influence training; it is refused, not warned about."""
+
+# %% ../nbs/00_core.ipynb #esc0c3d4
+def escape(
+    text: str,
+) -> str:  # HTML
+    "Text from the data as harmless HTML: markup escaped, control and direction characters replaced."
+    return "".join(html.escape(c) if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 # %% ../nbs/00_core.ipynb #7eeb156d
 COLUMNS = {
@@ -333,7 +340,7 @@ class History(list):
 
     def _repr_html_(self):
         head = "".join(f"<th>{n}</th>" for n in self.shown)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in self._cells())
+        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self._cells())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -367,7 +374,7 @@ def pick_rows(
     ds: Dataset,
     rows: Sequence[int],  # row numbers
 ) -> Dataset:
-    "Those rows of `ds`, in that order. (`Dataset.select` pickles a list number by number to hash it, but not an array.)"
+    "Those rows of `ds`, in that order. (`Dataset.select` pickles a list number by number, to hash it; not an array.)"
     return ds.select(np.asarray(rows, dtype=np.int64))
 
 
@@ -690,9 +697,9 @@ class Story:
         for e in self.events:
             change = ""
             if "before" in e:
-                change = f" <i>{html.escape(e['column'])}</i> {mark_changes(str(e['before']), str(e['after']))}"
-            items.append(f"<li><b>{html.escape(e['op'])}</b>: {html.escape(e['what'])}{change}</li>")
-        return f"<p>row <code>{html.escape(self.uid)}</code></p><ol>{''.join(items)}</ol>"
+                change = f" <i>{escape(e['column'])}</i> {mark_changes(str(e['before']), str(e['after']))}"
+            items.append(f"<li><b>{escape(e['op'])}</b>: {escape(e['what'])}{change}</li>")
+        return f"<p>row <code>{escape(self.uid)}</code></p><ol>{''.join(items)}</ol>"
 
 
 def mark_changes(
@@ -702,11 +709,11 @@ def mark_changes(
     "Show an edit: what went struck through, what came underlined, all else as it is."
     out, at = [], 0
     for start, end, text in diff_edits(old, new):
-        out.append(html.escape(old[at:start]))
-        out.append(f"<del style='color:#a33'>{html.escape(old[start:end])}</del>" if end > start else "")
-        out.append(f"<ins style='color:#161'>{html.escape(text)}</ins>" if text else "")
+        out.append(escape(old[at:start]))
+        out.append(f"<del style='color:#a33'>{escape(old[start:end])}</del>" if end > start else "")
+        out.append(f"<ins style='color:#161'>{escape(text)}</ins>" if text else "")
         at = end
-    return "<span style='white-space:pre-wrap'>" + "".join(out) + html.escape(old[at:]) + "</span>"
+    return "<span style='white-space:pre-wrap'>" + "".join(out) + escape(old[at:]) + "</span>"
 
 # %% ../nbs/00_core.ipynb #77338da2
 def story(

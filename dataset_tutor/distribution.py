@@ -111,10 +111,15 @@ def split(
 # %% ../nbs/40_distribution.ipynb #73f23561
 def _check_wish(ds: Dataset, sizes: Sequence[float]):
     if "split" in ds.column_names:
-        raise DataError("the rows are already split; a second split would move rows that were trained on into the test",
-                        "split", fix="split the rows before this one, or remove the column on purpose")
+        raise DataError(
+            "the rows are already split; a second split would move rows that were trained on into the test",
+            "split",
+            fix="split the rows before this one, or remove the column on purpose",
+        )
     if len(sizes) != 3 or min(sizes) <= 0 or abs(sum(sizes) - 1) > 1e-6:
-        raise DataError(f"sizes={tuple(sizes)} are not three shares that sum to 1", fix="for example sizes=(.7, .15, .15)")
+        raise DataError(
+            f"sizes={tuple(sizes)} are not three shares that sum to 1", fix="for example sizes=(.7, .15, .15)"
+        )
 
 
 def _check_classes(family: np.ndarray, stratum: np.ndarray, ds: Dataset, by: str | None):
@@ -126,8 +131,12 @@ def _check_classes(family: np.ndarray, stratum: np.ndarray, ds: Dataset, by: str
         if len(np.unique(family[rows])) < len(SPLITS):
             name, value = ds.features["label"], ds.with_format(None)["label"][int(rows[0])]
             value = name.int2str(value) if hasattr(name, "int2str") and value is not None and value >= 0 else value
-            raise DataError(f"class {value!r} has {len(rows)} rows in fewer than three families and cannot stand in each part",
-                            "label", ds["uid"][int(rows[0])], "merge it with another class, collect more, or stratify=None")
+            raise DataError(
+                f"class {value!r} has {len(rows)} rows in fewer than three families and cannot stand in each part",
+                "label",
+                ds["uid"][int(rows[0])],
+                "merge it with another class, collect more, or stratify=None",
+            )
 
 # %% ../nbs/40_distribution.ipynb #74d4fcdc
 def _assign(family: np.ndarray, stratum: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -181,7 +190,9 @@ def require_split(
 ) -> Dataset:  # `ds` itself
     "Let `ds` pass if it has a complete split without leaks; raise `LeakageError` otherwise."
     if "split" not in ds.column_names:
-        raise LeakageError("the rows are not split, so training would see the test", "split", fix="rows = split(ds, seed=1)")
+        raise LeakageError(
+            "the rows are not split, so training would see the test", "split", fix="rows = split(ds, seed=1)"
+        )
     have = Counter(ds.with_format(None)["split"][:])
     if strange := [p for p in have if p not in SPLITS]:
         raise DataError(f"{strange[0]!r} is no part", "split", fix=f"use {', '.join(SPLITS)}")
@@ -190,9 +201,13 @@ def require_split(
     if torn := leaks(ds, text, group):
         a = torn[0]
         parts_of = ", ".join(sorted({ds[i]["split"] for i in a}))
-        raise LeakageError(f"{len(torn)} families of duplicates or relatives stand on several sides, such as the {len(a)} rows of "
-                           f"{ds[a[0]][text][:30]!r} in {parts_of}", "split", ds[a[0]]["uid"],
-                           "drop the column `split` and use split(ds), which keeps relatives together")
+        raise LeakageError(
+            f"{len(torn)} families of duplicates or relatives stand on several sides, such as the {len(a)} rows of "
+            f"{ds[a[0]][text][:30]!r} in {parts_of}",
+            "split",
+            ds[a[0]]["uid"],
+            "drop the column `split` and use split(ds), which keeps relatives together",
+        )
     return ds
 
 

@@ -63,7 +63,9 @@ def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tu
     task = task or _guess(ds)
     lang = lang or Counter(ds.with_format(None)["lang"]).most_common(1)[0][0]
     if task not in ("classification", "ner"):
-        raise DataError(f"task {task!r} can be loaded and checked, but not trained by this command", fix="use classification or ner")
+        raise DataError(
+            f"task {task!r} can be loaded and checked, but not trained by this command", fix="use classification or ner"
+        )
     say(f"cleaning {len(ds):,} rows ({task}, {lang})")
     ds = RECIPES.get((task, lang), RECIPES[task, "en"])()(ds)
     _check_classes(ds, task)
@@ -76,17 +78,24 @@ def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tu
 def _guess(ds: Dataset) -> str:
     if "text" in ds.column_names and not {"label", "spans", "target", "question"} & set(ds.column_names):
         have = ", ".join(c for c in ds.column_names if c not in ("uid", "lang", "source"))
-        raise DataError("no column looks like a label or like entity spans", "label",
-                        fix=f"name it with label= (--label) or spans= (--spans); the data has {have}")
+        raise DataError(
+            "no column looks like a label or like entity spans",
+            "label",
+            fix=f"name it with label= (--label) or spans= (--spans); the data has {have}",
+        )
     return guess_task(ds).name
 
 
 def _check_classes(ds: Dataset, task: str):
     if not len(ds):
-        raise DataError("no row is left after cleaning", fix="look at the reject file, or at dropped(ds) for the reasons")
+        raise DataError(
+            "no row is left after cleaning", fix="look at the reject file, or at dropped(ds) for the reasons"
+        )
     if task == "classification" and len(kinds := set(ds.with_format(None)["label"])) < 2:
         only = ds.features["label"].int2str(kinds.pop())
-        raise DataError(f"there is only one class, {only!r}", "label", fix="a classifier needs two; is this the right column?")
+        raise DataError(
+            f"there is only one class, {only!r}", "label", fix="a classifier needs two; is this the right column?"
+        )
     if task == "ner" and not any(ds.with_format(None)["spans"]):
         raise DataError("no row has an entity", "spans", fix="annotate some rows, or check how the tags were read")
 
@@ -127,16 +136,28 @@ METRIC = {"classification": "accuracy", "ner": "f1"}
 def _scores(fitted, metric: str) -> dict:
     i = fitted.metrics.interval(metric)
     more = {k: v for k, v in fitted.metrics.items() if isinstance(v, (int, float))}
-    return {metric: i.value, "low": i.low, "high": i.high, "test": more, "per_class": fitted.metrics["per_class"],
-            "seconds": round(fitted.seconds, 1)}
+    return {
+        metric: i.value,
+        "low": i.low,
+        "high": i.high,
+        "test": more,
+        "per_class": fitted.metrics["per_class"],
+        "seconds": round(fitted.seconds, 1),
+    }
 
 
 def _metrics(run, base, ds: Dataset, task: str, lang: str, model: str, seed: int) -> dict:
     "Everything measured, ready for JSON."
     metric, delta = METRIC[task], run.metrics.minus(base.metrics, METRIC[task])
     return {
-        "task": task, "lang": lang, "model": model, "seed": seed, "metric": metric, "rows": Counter(ds["split"]),
-        "run": _scores(run, metric), "baseline": _scores(base, metric),
+        "task": task,
+        "lang": lang,
+        "model": model,
+        "seed": seed,
+        "metric": metric,
+        "rows": Counter(ds["split"]),
+        "run": _scores(run, metric),
+        "baseline": _scores(base, metric),
         "difference": {"points": 100 * delta.value, "low": 100 * delta.low, "high": 100 * delta.high},
     }
 
@@ -145,8 +166,11 @@ def _verdict(m: dict) -> str:
     "The result in one sentence."
     d, name = m["difference"], {"accuracy": "accuracy", "f1": "strict entity F1"}[m["metric"]]
     word = "beats" if d["low"] > 0 else "loses to" if d["high"] < 0 else "cannot be told from"
-    return (f"{m['model']} {word} the linear baseline: {name} {m['run'][m['metric']]:.3f} against {m['baseline'][m['metric']]:.3f} "
-            f"on {m['rows']['test']:,} test rows ({d['points']:+.1f} points, 95 % interval {d['low']:+.1f} to {d['high']:+.1f}).")
+    ours, theirs, sure = m["run"][m["metric"]], m["baseline"][m["metric"]], f"{d['low']:+.1f} to {d['high']:+.1f}"
+    return (
+        f"{m['model']} {word} the linear baseline: {name} {ours:.3f} against {theirs:.3f} "
+        f"on {m['rows']['test']:,} test rows ({d['points']:+.1f} points, 95 % interval {sure})."
+    )
 
 # %% ../nbs/90_pipeline.ipynb #3d69bfbb
 def _report(m: dict, ds: Dataset, run, base, title: str) -> str:
@@ -154,9 +178,13 @@ def _report(m: dict, ds: Dataset, run, base, title: str) -> str:
     from dataset_tutor import visualization as viz
 
     metric = m["metric"]
-    triples = {n: (s[metric], s["low"], s["high"]) for n, s in ((m["model"], m["run"]), ("linear baseline", m["baseline"]))}
-    per = [[k, v["support"], v["precision"], v["recall"], v["f1"], m["baseline"]["per_class"].get(k, {}).get("f1", 0.0)]
-           for k, v in m["run"]["per_class"].items()]
+    triples = {
+        n: (s[metric], s["low"], s["high"]) for n, s in ((m["model"], m["run"]), ("linear baseline", m["baseline"]))
+    }
+    per = [
+        [k, v["support"], v["precision"], v["recall"], v["f1"], m["baseline"]["per_class"].get(k, {}).get("f1", 0.0)]
+        for k, v in m["run"]["per_class"].items()
+    ]
     head = ["class", "in the test", "precision", "recall", "F1", "F1 of the baseline"]
     sections = [("Scores on the test rows", [viz.plot_scores(triples, metric), html_table(head, per)])]
     if m["task"] == "classification":
@@ -193,10 +221,14 @@ def _errors(run, task: str, n: int = 12) -> str:
     if not len(wrong):
         return "<p>No validation row is wrong.</p>"
     if task == "classification":
-        return html_table(["text", "labelled", "predicted", "probability"],
-                          wrong[["text", "gold", "predicted", "probability"]].itertuples(index=False))
-    return html_table(["text", "missed", "not there", "probability"],
-                      [[_shown(run, r.uid), r.missed, r.spurious, r.probability] for r in wrong.itertuples()])
+        return html_table(
+            ["text", "labelled", "predicted", "probability"],
+            wrong[["text", "gold", "predicted", "probability"]].itertuples(index=False),
+        )
+    return html_table(
+        ["text", "missed", "not there", "probability"],
+        [[_shown(run, r.uid), r.missed, r.spurious, r.probability] for r in wrong.itertuples()],
+    )
 
 
 def _shown(run, uid: str) -> Html:
@@ -216,7 +248,9 @@ class Result:
     metrics: dict
 
     def __repr__(self):
-        return f"{_verdict(self.metrics)}\n{self.out}: data/, model/, metrics.json, history.json, README.md, report.html"
+        return (
+            f"{_verdict(self.metrics)}\n{self.out}: data/, model/, metrics.json, history.json, README.md, report.html"
+        )
 
 
 def run(
@@ -241,7 +275,9 @@ def run(
     began, name = time.perf_counter(), Path(source).name
     out = Path(out) if out else Path("runs") / f"{name}-{seed}"
     if out.exists() and any(out.iterdir()) and not force:
-        raise DataError(f"{str(out)!r} holds an earlier result", fix="choose another folder (--out), or replace it (--force)")
+        raise DataError(
+            f"{str(out)!r} holds an earlier result", fix="choose another folder (--out), or replace it (--force)"
+        )
     ds, task, lang = _prepare(source, task, lang, rows, seed, columns, say)
     model = model or ("zh-small" if lang == "zh" else "en-small")
     work = out.with_name(out.name + ".part")
@@ -286,7 +322,11 @@ def _move(work: Path, out: Path):
 
 def _card(ds: Dataset, source, name: str, task: str, lang: str, m: dict) -> str:
     known = SAMPLES.get(str(source))
-    about = f"Origin: {ASSETS[known.asset].requirement} on the Python package index, {known.what}." if known else f"Origin: {name}."
+    about = (
+        f"Origin: {ASSETS[known.asset].requirement} on the Python package index, {known.what}."
+        if known
+        else f"Origin: {name}."
+    )
     licence = ASSETS[known.asset].licence.lower() if known else "unknown"
     files = {p: f"data/{p}.parquet" for p in SPLITS}
     command = f"dataset-tutor run {name} --seed {m['seed']} --rows {len(ds)}"
@@ -294,7 +334,9 @@ def _card(ds: Dataset, source, name: str, task: str, lang: str, m: dict) -> str:
 
 # %% ../nbs/90_pipeline.ipynb #479325d9
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="dataset-tutor", description="From a messy real data set to a fine-tuned model you can trust.")
+    p = argparse.ArgumentParser(
+        prog="dataset-tutor", description="From a messy real data set to a fine-tuned model you can trust."
+    )
     sub = p.add_subparsers(dest="command", required=True, metavar="{lab,samples,run,version}")
     lab = sub.add_parser("lab", help="open the course in JupyterLab")
     lab.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
@@ -348,7 +390,9 @@ def _lab(args) -> None:
     here = [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parent.parent]
     index = next((p / "nbs" / "index.ipynb" for p in here if (p / "nbs" / "index.ipynb").exists()), None)
     if index is None:
-        raise DataError("the notebooks are not here", fix="clone the repository and run `make lab`; a wheel holds only the library")
+        raise DataError(
+            "the notebooks are not here", fix="clone the repository and run `make lab`; a wheel holds only the library"
+        )
     code = subprocess.run([sys.executable, "-m", "jupyterlab", str(index), *args.rest], check=False).returncode
     if code:
         raise DataError(f"JupyterLab ended with code {code}", fix='pip install "dataset-tutor[lab]"')

@@ -5,13 +5,12 @@
 # %% ../nbs/88_reporting.ipynb #88ace23b
 from __future__ import annotations
 
-import html
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .core import dropped, history, mark_changes, records, unpack_trail
+from .core import dropped, escape, history, mark_changes, records, unpack_trail
 from .visualization import figure_to_html
 
 # %% auto #0
@@ -24,17 +23,28 @@ if TYPE_CHECKING:
 
 # %% ../nbs/88_reporting.ipynb #0f20b3ef
 HUB_TASKS = {
-    "classification": "text-classification", "pairs": "text-classification", "ner": "token-classification",
-    "relations": "token-classification", "qa": "question-answering", "translation": "translation",
-    "summarization": "summarization", "dialogue": "text-generation",
+    "classification": "text-classification",
+    "pairs": "text-classification",
+    "ner": "token-classification",
+    "relations": "token-classification",
+    "qa": "question-answering",
+    "translation": "translation",
+    "summarization": "summarization",
+    "dialogue": "text-generation",
 }
 _SIZES = [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M")]
 
 
 def _front_matter(ds: Dataset, name: str, task: str, lang: str, licence: str, files: Mapping[str, str]) -> list[str]:
     size = next((s for n, s in _SIZES if len(ds) < n), "n>10M")
-    lines = ["---", f"pretty_name: {json.dumps(name, ensure_ascii=False)}", f"language: [{lang}]", f"license: {licence}",
-             f"task_categories: [{HUB_TASKS[task]}]", f"size_categories: [{size}]"]
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(name, ensure_ascii=False)}",
+        f"language: [{lang}]",
+        f"license: {licence}",
+        f"task_categories: [{HUB_TASKS[task]}]",
+        f"size_categories: [{size}]",
+    ]
     if files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
         lines += [f"  - split: {part}\n    path: {path}" for part, path in files.items()]
@@ -81,12 +91,25 @@ def data_card(
     parts = Counter(ds.with_format(None)["split"][:])
     kinds = sorted({k for c in counts.values() for k in c})
     gone = dropped(ds)
-    lines = _front_matter(ds, name, task, lang, licence, dict(files)) + ["", f"# {name}", "", about.strip(), "", "## Rows", ""]
+    lines = _front_matter(ds, name, task, lang, licence, dict(files)) + [
+        "",
+        f"# {name}",
+        "",
+        about.strip(),
+        "",
+        "## Rows",
+        "",
+    ]
     lines += _table(["part", "rows", *kinds], [[p, parts[p], *(counts[p][k] for k in kinds)] for p in parts])
     lines += ["", "## What was done", ""]
-    lines += _table(["step", "options", "rows in", "changed", "dropped", "rows out"],
-                    [[r.op, _options(r.params), r.rows_in, r.changed, r.dropped, r.rows_out] for r in records(ds)])
-    lines += ["", f"{len(gone)} rows were dropped on the way; `history.json` and the Parquet files hold each with its reason."]
+    lines += _table(
+        ["step", "options", "rows in", "changed", "dropped", "rows out"],
+        [[r.op, _options(r.params), r.rows_in, r.changed, r.dropped, r.rows_out] for r in records(ds)],
+    )
+    lines += [
+        "",
+        f"{len(gone)} rows were dropped on the way; `history.json` and the Parquet files hold each with its reason.",
+    ]
     if command:
         lines += ["", "## How to make it again", "", f"```\n{command}\n```"]
     return "\n".join(lines) + "\n"
@@ -94,7 +117,9 @@ def data_card(
 
 def _options(params: dict) -> str:
     "Options as text; hashes and mappings are left to history.json."
-    return ", ".join(f"{k}={v}" for k, v in params.items() if k != "sha256" and not isinstance(v, dict) and v is not None)
+    return ", ".join(
+        f"{k}={v}" for k, v in params.items() if k != "sha256" and not isinstance(v, dict) and v is not None
+    )
 
 # %% ../nbs/88_reporting.ipynb #d38a5565
 def changes(
@@ -130,7 +155,7 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
 th { color: var(--dim); font-weight: 600; overflow-wrap: normal } td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 mark { background: #cfe3f7; color: #10263b; border-radius: 3px; padding: 0 .15em } mark small { color: #33516e; padding-left: .25em }
 del { background: #fbe1dd; color: #7d1a0c } ins { background: #dff2df; color: #14501b } code { background: var(--band); padding: .1em .3em; border-radius: 3px }
-"""
+"""  # noqa: E501
 
 
 def esc(
@@ -140,7 +165,7 @@ def esc(
     "Text from the data as harmless HTML: escaped, cut to a length, direction marks taken out."
     text = "" if value is None else str(value)
     text = text if len(text) <= limit else text[:limit] + " …"
-    return "".join(html.escape(c) if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    return escape(text)
 
 # %% ../nbs/88_reporting.ipynb #488e6b48
 def html_table(
@@ -175,7 +200,10 @@ def mark_spans(
     "A text with its entities marked and named."
     out, at = [], 0
     for s in sorted(spans, key=lambda s: s["start"]):
-        out += [esc(text[at : s["start"]], len(text)), f"<mark>{esc(text[s['start'] : s['end']])}<small>{esc(s['label'])}</small></mark>"]
+        out += [
+            esc(text[at : s["start"]], len(text)),
+            f"<mark>{esc(text[s['start'] : s['end']])}<small>{esc(s['label'])}</small></mark>",
+        ]
         at = s["end"]
     return Html("".join(out) + esc(text[at:], len(text)))
 
@@ -190,11 +218,19 @@ def page(
     parts = [f"<h1>{esc(title)}</h1>", f'<p class="lead">{esc(lead, 2_000)}</p>']
     for heading, content in sections:
         parts.append(f"<h2>{esc(heading)}</h2>")
-        parts += [c if isinstance(c, str) else f"<p>{figure_to_html(c)}</p>" for c in (content if isinstance(content, list) else [content])]
+        parts += [
+            c if isinstance(c, str) else f"<p>{figure_to_html(c)}</p>"
+            for c in (content if isinstance(content, list) else [content])
+        ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (f'<!doctype html><html lang="{esc(lang)}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{esc(title)}</title><style>{_CSS}</style></head>'
-            f"<body>{''.join(parts)}</body></html>\n")
+    head = [
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<title>{esc(title)}</title><style>{_CSS}</style>",
+    ]
+    return (
+        f'<!doctype html><html lang="{esc(lang)}"><head>{"".join(head)}</head><body>{"".join(parts)}</body></html>\n'
+    )
 
 # %% ../nbs/88_reporting.ipynb #67b74a93
 def rows_section(
@@ -202,13 +238,29 @@ def rows_section(
     limit: int = 3,  # examples per step
 ) -> list[str]:
     "What was done: the steps, their most telling edits, and rows that went, with reasons."
-    steps = html_table(["step", "options", "rows in", "changed", "dropped", "rows out", "seconds"],
-                       [[r.op, _options(r.params), r.rows_in or 0, r.changed or 0, r.dropped or 0, r.rows_out or 0, r.seconds or 0.0]
-                        for r in history(ds)])
+    steps = html_table(
+        ["step", "options", "rows in", "changed", "dropped", "rows out", "seconds"],
+        [
+            [
+                r.op,
+                _options(r.params),
+                r.rows_in or 0,
+                r.changed or 0,
+                r.dropped or 0,
+                r.rows_out or 0,
+                r.seconds or 0.0,
+            ]
+            for r in history(ds)
+        ],
+    )
     parts = [steps]
     if pairs := changes(ds, limit=limit):
         parts.append("<h3>Edits that changed most</h3>")
-        parts.append(html_table(["step", "edit"], [[p["step"], Html(mark_changes(p["before"][:400], p["after"][:400]))] for p in pairs]))
+        parts.append(
+            html_table(
+                ["step", "edit"], [[p["step"], Html(mark_changes(p["before"][:400], p["after"][:400]))] for p in pairs]
+            )
+        )
     gone = dropped(ds)
     if len(gone):
         gone = gone.reindex(columns=["op", "reason", "text"])

@@ -77,14 +77,22 @@ def check_spans(
     ordered = sorted(spans, key=lambda s: (s["start"], s["end"]))
     for s in ordered:
         if not 0 <= s["start"] < s["end"] <= len(text):
-            raise DataError(f"span {s['start']}-{s['end']} does not lie in a text of {len(text)} characters", "spans", uid,
-                            "count start and end in characters, end exclusive")
+            raise DataError(
+                f"span {s['start']}-{s['end']} does not lie in a text of {len(text)} characters",
+                "spans",
+                uid,
+                "count start and end in characters, end exclusive",
+            )
         if not s.get("label"):
             raise DataError(f"span {s['start']}-{s['end']} has no label", "spans", uid, "give it one or remove it")
     for a, b in pairwise(ordered):
         if flat and b["start"] < a["end"]:
-            raise DataError(f"{text[a['start'] : a['end']]!r} and {text[b['start'] : b['end']]!r} overlap", "spans", uid,
-                            "keep the longer one; tags can hold only one of them")
+            raise DataError(
+                f"{text[a['start'] : a['end']]!r} and {text[b['start'] : b['end']]!r} overlap",
+                "spans",
+                uid,
+                "keep the longer one; tags can hold only one of them",
+            )
 
 
 def cut_offsets(
@@ -264,12 +272,20 @@ def encode_spans(
     tags: Sequence[str],  # label names in the order of their ids, as from `tag_names`
     max_length: int | None = None,  # pieces per window; longer texts are cut
     stride: int = 0,  # pieces that neighbouring windows share
-) -> tuple[dict, list[dict]]:  # input_ids, attention_mask, labels, offset_mapping, row (text of each window); lost spans
+) -> tuple[
+    dict, list[dict]
+]:  # input_ids, attention_mask, labels, offset_mapping, row (text of each window); lost spans
     "Encode texts with subword labels. A span that this tokeniser cannot express is returned as lost: {row, span}."
     if not getattr(tokenizer, "is_fast", False):
-        raise DataError("this tokeniser gives no offsets", fix="load it with AutoTokenizer.from_pretrained(..., use_fast=True)")
+        raise DataError(
+            "this tokeniser gives no offsets", fix="load it with AutoTokenizer.from_pretrained(..., use_fast=True)"
+        )
     ids = {t: i for i, t in enumerate(tags)}
-    more = dict(truncation=True, max_length=max_length, stride=stride, return_overflowing_tokens=True) if max_length else {}
+    more = (
+        dict(truncation=True, max_length=max_length, stride=stride, return_overflowing_tokens=True)
+        if max_length
+        else {}
+    )
     enc = dict(tokenizer(list(texts), return_offsets_mapping=True, **more))
     rows = enc.pop("overflow_to_sample_mapping", list(range(len(texts))))
     pieces = [label_pieces(texts[r], spans[r], o) for r, o in zip(rows, enc["offset_mapping"])]
@@ -282,5 +298,9 @@ def encode_spans(
 
 def _id(tag: str, ids: dict) -> int:
     if tag not in ids:
-        raise DataError(f"{tag!r} is not among the tags", "spans", fix=f"tags = tag_names(entity_types(...)); here: {', '.join(ids)}")
+        raise DataError(
+            f"{tag!r} is not among the tags",
+            "spans",
+            fix=f"tags = tag_names(entity_types(...)); here: {', '.join(ids)}",
+        )
     return ids[tag]

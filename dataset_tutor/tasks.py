@@ -39,7 +39,9 @@ class Task:
         if missing:
             have = ", ".join(ds.column_names)
             fix = f"load(..., {missing[0]}='its name'), or rename it; the data has {have}"
-            return [DataError(f"task {self.name!r} needs this column ({self.columns[missing[0]]})", missing[0], fix=fix)]
+            return [
+                DataError(f"task {self.name!r} needs this column ({self.columns[missing[0]]})", missing[0], fix=fix)
+            ]
         names = [c for c in ["uid", *self.columns] if c in ds.column_names]
         found = []
         for batch in ds.with_format(None).select_columns(names).iter(1_000):
@@ -135,7 +137,11 @@ def _dialogue(row: dict):
     if "system" in roles[1:]:
         return "messages", "a system message stands inside the dialogue", "put it first"
     if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        return "messages", f"the turns are {', '.join(roles) or 'missing'}", "let user and assistant take turns, the user first"
+        return (
+            "messages",
+            f"the turns are {', '.join(roles) or 'missing'}",
+            "let user and assistant take turns, the user first",
+        )
     return None
 
 # %% ../nbs/04_tasks.ipynb #55108253
@@ -144,13 +150,25 @@ TASKS = {
     t.name: t
     for t in [
         Task("classification", "one class per text", {"text": _TEXT, "label": "its class"}, _classification),
-        Task("pairs", "one class per pair of texts: same meaning, entailed, relevant", {
-            "text": "the first text", "text_pair": "the second text", "label": "the class of the pair"}, _classification),
+        Task(
+            "pairs",
+            "one class per pair of texts: same meaning, entailed, relevant",
+            {"text": "the first text", "text_pair": "the second text", "label": "the class of the pair"},
+            _classification,
+        ),
         Task("ner", "named entities in a text", {"text": _TEXT, "spans": "its entities, {start, end, label}"}, _ner),
-        Task("relations", "relations between the entities of a text", {
-            "text": _TEXT, "spans": "its entities", "relations": "{head, tail, label}, numbers of entities"}, _relations),
-        Task("qa", "the part of a text that answers a question", {
-            "text": "the context", "question": "the question", "answers": "{start, text}; empty where there is none"}, _qa),
+        Task(
+            "relations",
+            "relations between the entities of a text",
+            {"text": _TEXT, "spans": "its entities", "relations": "{head, tail, label}, numbers of entities"},
+            _relations,
+        ),
+        Task(
+            "qa",
+            "the part of a text that answers a question",
+            {"text": "the context", "question": "the question", "answers": "{start, text}; empty where there is none"},
+            _qa,
+        ),
         Task("translation", "the same in another language", {"text": _TEXT, "target": "its translation"}, _target),
         Task("summarization", "the same in fewer words", {"text": _TEXT, "target": "its summary"}, _target),
         Task("dialogue", "the next turn of a conversation", {"messages": "{role, content} in turn"}, _dialogue),
@@ -175,5 +193,7 @@ def guess_task(
     "The task that the columns of `ds` speak for: the one that uses most of them."
     fitting = [t for t in TASKS.values() if set(t.columns) <= set(ds.column_names)]
     if not fitting:
-        raise DataError(f"the columns {', '.join(ds.column_names)} fit no task", fix=f"say which: task='{next(iter(TASKS))}', ...")
+        raise DataError(
+            f"the columns {', '.join(ds.column_names)} fit no task", fix=f"say which: task='{next(iter(TASKS))}', ..."
+        )
     return max(fitting, key=lambda t: len(t.columns))

@@ -1,4 +1,5 @@
 """Cleaning repairs what it should, leaves the rest alone, and loses no row without a reason."""
+
 import ftfy
 import pytest
 from datasets import Dataset
@@ -8,12 +9,24 @@ from hypothesis import strategies as st
 from dataset_tutor import cleaning
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.cleaning import (
-    RECIPES, Recipe, drop_contradictions, drop_duplicates, drop_missing, normalize_unicode, normalize_whitespace, text_key,
+    RECIPES,
+    Recipe,
+    drop_contradictions,
+    drop_duplicates,
+    drop_missing,
+    normalize_unicode,
+    normalize_whitespace,
+    text_key,
 )
 from dataset_tutor.core import DataError, add_uids, dropped, history
 from tests.test_core import texts
 
-SAMPLES = {"reviews-en": ("classification", "en"), "reviews-zh": ("classification", "zh"), "ner-en": ("ner", "en"), "ner-zh": ("ner", "zh")}
+SAMPLES = {
+    "reviews-en": ("classification", "en"),
+    "reviews-zh": ("classification", "zh"),
+    "ner-en": ("ner", "en"),
+    "ner-zh": ("ner", "zh"),
+}
 
 
 @pytest.fixture(scope="module", params=SAMPLES)
@@ -44,7 +57,9 @@ def test_whitespace_is_idempotent_and_keeps_every_visible_character(text):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.sampled_from(["好看", "好看！", "bad", "BAD ", "", "ok"]), st.integers(0, 1)), max_size=12))
+@given(
+    st.lists(st.tuples(st.sampled_from(["好看", "好看！", "bad", "BAD ", "", "ok"]), st.integers(0, 1)), max_size=12)
+)
 def test_every_row_is_kept_or_told(rows):
     ds = add_uids(Dataset.from_dict({"text": [t for t, _ in rows], "label": [y for _, y in rows]}), "test")
     out = Recipe(drop_missing(), drop_contradictions(), drop_duplicates())(ds)
@@ -77,10 +92,16 @@ def test_duplicates_with_other_spans_are_contradictions():
     assert len(drop_duplicates(ds)) == 2 and len(drop_contradictions(ds)) == 0
 
 
-@pytest.mark.parametrize("call", [
-    lambda ds: normalize_unicode(ds, width="wide"), lambda ds: drop_duplicates(ds, keep="last"),
-    lambda ds: drop_contradictions(ds, how="maybe"), lambda ds: Recipe(drop_missing), lambda ds: drop_missing(ds, text="评论"),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ds: normalize_unicode(ds, width="wide"),
+        lambda ds: drop_duplicates(ds, keep="last"),
+        lambda ds: drop_contradictions(ds, how="maybe"),
+        lambda ds: Recipe(drop_missing),
+        lambda ds: drop_missing(ds, text="评论"),
+    ],
+)
 def test_wrong_options_are_named(call):
     with pytest.raises(DataError, match="Fix: "):
         call(add_uids(Dataset.from_dict({"text": ["a"]}), "test"))

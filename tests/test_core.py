@@ -1,4 +1,5 @@
 """Spans survive every edit, records tell the truth: properties of the core."""
+
 import json
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from dataset_tutor import core
 from dataset_tutor.core import DataError, add_uids, apply_edits, diff_edits, dropped, history, move_spans, story
 
 # what breaks naive span code: emoji (also with joiners), combining marks, full-width forms, mixed scripts, controls
-CHARS = "ab Z9.,-<&\n\t\u3000" + "中文王京。，！" + "ＡＢ１" + "é\u0301\u0327" + "😀👩\u200d🔬🇨🇳" + "اрЖ한か" + "\ufeff\u202e\x00"
+CHARS = (
+    "ab Z9.,-<&\n\t\u3000"
+    + "中文王京。，！"
+    + "ＡＢ１"
+    + "é\u0301\u0327"
+    + "😀👩\u200d🔬🇨🇳"
+    + "اрЖ한か"
+    + "\ufeff\u202e\x00"
+)
 texts = st.text(alphabet=CHARS, max_size=40) | st.text(max_size=12)
 
 
@@ -111,7 +120,12 @@ def test_records_survive_disk_and_joins(tmp_path):
     ds = _upper(_no_x(rows()))
     ds.save_to_disk(tmp_path / "d")
     core.write_rows(ds, tmp_path / "d.parquet")
-    for back in (load_from_disk(tmp_path / "d"), core.read_rows(tmp_path / "d.parquet"), ds.select([1]), ds.shuffle(seed=1)):
+    for back in (
+        load_from_disk(tmp_path / "d"),
+        core.read_rows(tmp_path / "d.parquet"),
+        ds.select([1]),
+        ds.shuffle(seed=1),
+    ):
         assert [r.id for r in history(back)] == [r.id for r in history(ds)]
         assert len(dropped(back)) == 17
     joined = concatenate_datasets([ds.select([0]), core.add_record(ds.select([1]), "more")])
@@ -187,7 +201,9 @@ def test_stream_counts_equal_data_set_counts(tmp_path):
     s = _no_x(_upper(ds.to_iterable_dataset(), times=2))
     path = core.write_rows(s, tmp_path / "s.parquet", batch_size=100)
     keep = ("op", "rows_in", "rows_out", "changed", "dropped")
-    assert [[getattr(r, k) for k in keep] for r in history(core.read_rows(path))] == [[getattr(r, k) for k in keep] for r in history(a)]
+    assert [[getattr(r, k) for k in keep] for r in history(core.read_rows(path))] == [
+        [getattr(r, k) for k in keep] for r in history(a)
+    ]
 
 
 def test_fingerprint_is_the_same_in_another_process():

@@ -1,4 +1,5 @@
 """No split made here leaks, and every leaking split is refused."""
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -102,7 +103,9 @@ def test_linear_time():
     import pstats
 
     def calls(n):
-        ds = add_uids(Dataset.from_dict({"text": [f"t{i % (n // 2)}" for i in range(n)], "label": [i % 2 for i in range(n)]}), "x")
+        ds = add_uids(
+            Dataset.from_dict({"text": [f"t{i % (n // 2)}" for i in range(n)], "label": [i % 2 for i in range(n)]}), "x"
+        )
         profile = cProfile.Profile()
         profile.runcall(split, ds)
         return pstats.Stats(profile).total_calls

@@ -1,4 +1,5 @@
 """The command as a user meets it: good input, bad input, and a kill in the middle."""
+
 import json
 import os
 import random
@@ -26,8 +27,13 @@ def reviews(path: Path, n=120):
 
 
 def command(*words, **more):
-    return subprocess.run([sys.executable, "-c", "from dataset_tutor.pipeline import main; raise SystemExit(main())", *map(str, words)],
-                          capture_output=True, text=True, encoding="utf-8", **more)
+    return subprocess.run(
+        [sys.executable, "-c", "from dataset_tutor.pipeline import main; raise SystemExit(main())", *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,14 @@ def result(tmp_path_factory):
 
 def test_everything_is_there(result):
     names = {p.relative_to(result.out).as_posix() for p in result.out.rglob("*") if p.is_file()}
-    expected = {"README.md", "metrics.json", "history.json", "report.html", "model/model.safetensors", "model/config.json"}
+    expected = {
+        "README.md",
+        "metrics.json",
+        "history.json",
+        "report.html",
+        "model/model.safetensors",
+        "model/config.json",
+    }
     expected |= {f"data/{p}.{e}" for p in ("train", "validation", "test") for e in ("parquet", "jsonl")}
     assert expected <= names and not list(result.out.parent.glob("*.part"))
 
@@ -56,13 +69,15 @@ def test_numbers_agree(result):
 def test_the_model_loads_with_plain_transformers(result):
     from transformers import pipeline as hf
 
-    said = hf("text-classification", model=str(result.out / "model"), device="cpu")(result.run.rows["test"][0]["text"])[0]
+    said = hf("text-classification", model=str(result.out / "model"), device="cpu")(result.run.rows["test"][0]["text"])[
+        0
+    ]
     assert said["label"] == result.run.rows["test"][0]["predicted"]["label"]
 
 
 def test_the_report_needs_nothing_else(result):
     page = (result.out / "report.html").read_text(encoding="utf-8")
-    assert "http://" not in page and "https://" not in page and "src=\"data:image/png" in page and "<script" not in page
+    assert "http://" not in page and "https://" not in page and 'src="data:image/png' in page and "<script" not in page
 
 
 def test_an_earlier_result_is_not_overwritten(result):
@@ -99,10 +114,15 @@ def test_bad_files_get_one_line(name, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [name]
 
 
-@pytest.mark.parametrize("words", [
-    ("run", "reviews-zz"), ("run", "nowhere.csv"), ("run", "reviews-zh", "--rows", "90", "--model", "no/such-model"),
-    ("run", "reviews-zh", "--label", "sentiment"),
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "reviews-zz"),
+        ("run", "nowhere.csv"),
+        ("run", "reviews-zh", "--rows", "90", "--model", "no/such-model"),
+        ("run", "reviews-zh", "--label", "sentiment"),
+    ],
+)
 def test_names_that_exist_nowhere(words, tmp_path):
     r = command(*words, "--out", "out", cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert r.returncode == 2 and r.stderr.count("\n") == 1 and "Traceback" not in r.stderr, r.stderr
@@ -121,7 +141,9 @@ def test_a_killed_run_goes_on(tmp_path):
     words = ["run", csv, "--epochs", "3", "--seed", "1"]
     assert command(*words, "--out", tmp_path / "calm").returncode == 0
     code = "from dataset_tutor.pipeline import main; raise SystemExit(main())"
-    p = subprocess.Popen([sys.executable, "-c", code, *map(str, words), "--out", str(tmp_path / "hit")], stdout=subprocess.DEVNULL)
+    p = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words), "--out", str(tmp_path / "hit")], stdout=subprocess.DEVNULL
+    )
     until = time.time() + 300
     while not list((tmp_path / "hit.part").glob("training/checkpoints/checkpoint-*/trainer_state.json")):
         assert p.poll() is None and time.time() < until, "it ended before it could be killed"

@@ -1,11 +1,11 @@
 """Cards and pages tell the truth and cannot be broken by what the rows hold."""
+
 import re
 
 import pytest
 import yaml
 from datasets import ClassLabel, Dataset
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing, normalize_whitespace
 from dataset_tutor.core import add_uids
@@ -13,7 +13,14 @@ from dataset_tutor.distribution import split
 from dataset_tutor.reporting import changes, data_card, esc, html_table, mark_spans, page, rows_section
 from tests.test_core import text_with_spans
 
-EVIL = ["<script>alert(1)</script>", "</style><style>*{display:none}", "<img src=x onerror=alert(1)>", "\u202egnp.exe", "\x1b[31mred", "{{7*7}}"]
+EVIL = [
+    "<script>alert(1)</script>",
+    "</style><style>*{display:none}",
+    "<img src=x onerror=alert(1)>",
+    "\u202egnp.exe",
+    "\x1b[31mred",
+    "{{7*7}}",
+]
 TAGS = re.compile(r"<(script|img(?! src=\"data:)|iframe|svg|object|link|base|form)\b", re.I)
 
 
@@ -26,7 +33,9 @@ def evil_rows(n=40):
 
 def test_nothing_gets_out():
     ds = evil_rows()
-    html = page(EVIL[0], EVIL[1], [(EVIL[2], rows_section(ds)), ("t", html_table(EVIL, [EVIL])), ("s", mark_spans(EVIL[0], []))])
+    html = page(
+        EVIL[0], EVIL[1], [(EVIL[2], rows_section(ds)), ("t", html_table(EVIL, [EVIL])), ("s", mark_spans(EVIL[0], []))]
+    )
     assert not TAGS.search(html.split("</style>", 1)[1])
     assert "\u202e" not in html and "\x1b" not in html
     assert html.count("</style>") == 1
@@ -59,5 +68,7 @@ def test_changes_are_those_of_the_step_that_made_them():
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_card_counts_rows(part):
     ds = evil_rows()
-    row = next(line for line in data_card(ds, "n", "classification", "en").splitlines() if line.startswith(f"| {part} "))
+    row = next(
+        line for line in data_card(ds, "n", "classification", "en").splitlines() if line.startswith(f"| {part} ")
+    )
     assert int(row.split("|")[2]) == ds["split"][:].count(part)

@@ -1,4 +1,5 @@
 """Spans -> tags -> spans and spans -> subword labels -> spans lose nothing, or say what."""
+
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,15 @@ from transformers import PreTrainedTokenizerFast
 
 from dataset_tutor.core import DataError
 from dataset_tutor.tagging import (
-    SCHEMES, cut_offsets, decode_spans, encode_spans, join_tokens, spans_to_tags, tag_names, tags_to_spans, tokenize,
+    SCHEMES,
+    cut_offsets,
+    decode_spans,
+    encode_spans,
+    join_tokens,
+    spans_to_tags,
+    tag_names,
+    tags_to_spans,
+    tokenize,
 )
 from tests.test_core import CHARS, text_with_spans
 
@@ -46,11 +55,15 @@ def test_any_bioes_sequence_too(tags):
 
 
 def wordpiece():
-    vocab = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdez0123456789中文王京。，！<&.,-", *("##" + c for c in "abz9")])
+    vocab = dict.fromkeys(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdez0123456789中文王京。，！<&.,-", *("##" + c for c in "abz9")]
+    )
     tok = Tokenizer(models.WordPiece({p: i for i, p in enumerate(vocab)}, unk_token="[UNK]"))
     tok.normalizer, tok.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     tok.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return PreTrainedTokenizerFast(tokenizer_object=tok, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tok, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
 
 
 def byte_bpe():
