@@ -170,6 +170,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'dataset_tutor/cleaning.py'),
                                         'dataset_tutor.cleaning._by_key': ('cleaning.html#_by_key', 'dataset_tutor/cleaning.py'),
                                         'dataset_tutor.cleaning._clean': ('cleaning.html#_clean', 'dataset_tutor/cleaning.py'),
+                                        'dataset_tutor.cleaning._entities': ('cleaning.html#_entities', 'dataset_tutor/cleaning.py'),
                                         'dataset_tutor.cleaning._fixer': ('cleaning.html#_fixer', 'dataset_tutor/cleaning.py'),
                                         'dataset_tutor.cleaning._is_plain': ('cleaning.html#_is_plain', 'dataset_tutor/cleaning.py'),
                                         'dataset_tutor.cleaning._label_column': ( 'cleaning.html#_label_column',

@@ -128,13 +128,20 @@ def _label_column(ds: Dataset, label: str) -> str | None:
     return next((c for c in (label, "spans") if c in ds.column_names), None)
 
 
-def _labels(ds: Dataset, label: str) -> list:
-    "One hashable value per row that says what the row is labelled as."
-    column = _label_column(ds, label)
+def _labels(ds: Dataset, label: str, text: str) -> list:
+    "One hashable value per row that says what it is labelled as: its class, or its entities by words and type."
+    column, plain = _label_column(ds, label), ds.with_format(None)
     if column is None:
         return [None] * len(ds)
-    values = ds.with_format(None)[column][:]
-    return values if column == label else [json.dumps(v, sort_keys=True) for v in values]
+    if column == label:
+        return plain[column][:]
+    return [_entities(t or "", spans) for t, spans in zip(plain[text], plain[column])]
+
+
+def _entities(text: str, spans: list[dict]) -> str:
+    "Not the positions: two spellings of a text that differ in blanks hold the same entities at other places."
+    ordered = sorted(spans, key=lambda s: (s["start"], s["end"], s["label"]))
+    return json.dumps([(text_key(text[s["start"] : s["end"]]), s["label"]) for s in ordered], ensure_ascii=False)
 
 
 def _by_key(ds: Dataset, text: str) -> dict[str, list[int]]:
@@ -157,7 +164,7 @@ def drop_contradictions(
     "Rows that have the same text but not the same label (or spans)."
     if how not in ("drop", "vote"):
         raise DataError(f"how={how!r} is unknown", fix="use 'drop' or 'vote'")
-    labels, uids, reasons = _labels(ds, label), ds.with_format(None)["uid"][:], {}
+    labels, uids, reasons = _labels(ds, label, text), ds.with_format(None)["uid"][:], {}
     for rows in _by_key(ds, text).values():
         votes = Counter(labels[i] for i in rows).most_common()
         if len(votes) == 1:
@@ -179,7 +186,7 @@ def drop_duplicates(
     "Keep one row of those that have the same text (by `text_key`) and the same label or spans."
     if keep not in ("first", "longest"):
         raise DataError(f"keep={keep!r} is unknown", fix="use 'first' or 'longest'")
-    labels, uids, reasons = _labels(ds, label), ds.with_format(None)["uid"][:], {}
+    labels, uids, reasons = _labels(ds, label, text), ds.with_format(None)["uid"][:], {}
     texts = ds.with_format(None)[text][:] if keep == "longest" else None
     for rows in _by_key(ds, text).values():
         stays: dict = {}

@@ -22,7 +22,7 @@ import numpy as np
 from .acquisition import SAMPLES, load, samples
 from .assets import ASSETS, fetch
 from .cleaning import RECIPES
-from .core import DataError, history, step, write_rows
+from .core import DataError, history, show_progress, step, write_rows
 from .distribution import SPLITS, part, split
 from .reporting import Html, data_card, html_table, mark_spans, page, rows_section
 from .tagging import cut_offsets, spans_to_tags, tokenize, words
@@ -58,6 +58,8 @@ SAMPLE_OPTIONS = {"ner-en": {"merge": True}}  # ten entity types on 900 tweets a
 # %% ../nbs/90_pipeline.ipynb #ae151c56
 def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tuple[Dataset, str, str]:
     "Load, check, clean and split: rows that can be trained on, their task and their language."
+    if str(source) in SAMPLES and columns:
+        raise DataError(f"the columns of the sample {str(source)!r} are known", min(columns), fix="leave out text, label and spans")
     say(f"loading {source}")
     ds = load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
     task = task or _guess(ds)
@@ -413,6 +415,8 @@ def main(
 ) -> int:  # 0; 2 where the input is wrong, 130 where it was interrupted
     "The command line."
     args = _parser().parse_args(argv)
+    if not sys.stderr.isatty():
+        show_progress(False)  # a log file wants lines, not bars
     try:
         {"run": _run, "samples": _samples, "version": _version, "lab": _lab}[args.command](args)
     except DataError as e:

@@ -105,3 +105,9 @@ def test_duplicates_with_other_spans_are_contradictions():
 def test_wrong_options_are_named(call):
     with pytest.raises(DataError, match="Fix: "):
         call(add_uids(Dataset.from_dict({"text": ["a"]}), "test"))
+
+
+def test_the_same_entities_in_other_blanks_are_no_contradiction():
+    spans = [[dict(start=0, end=3, label="PER")], [dict(start=1, end=4, label="PER")]]
+    ds = add_uids(Dataset.from_dict({"text": ["王小明来了", " 王小明来了"], "spans": spans}), "test")
+    assert len(drop_contradictions(ds)) == 2 and len(drop_duplicates(ds)) == 1
