@@ -59,7 +59,7 @@ SAMPLE_OPTIONS = {"ner-en": {"merge": True}}  # ten entity types on 900 tweets a
 def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tuple[Dataset, str, str]:
     "Load, check, clean and split: rows that can be trained on, their task and their language."
     if str(source) in SAMPLES and columns:
-        raise DataError(f"the columns of the sample {str(source)!r} are known", min(columns), fix="leave out text, label and spans")
+        raise DataError("the columns of a sample are known", min(columns), fix="leave out text, label and spans")
     say(f"loading {source}")
     ds = load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
     task = task or _guess(ds)
