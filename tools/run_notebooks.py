@@ -1,10 +1,12 @@
 """Run notebooks as a reader would, offline, and save what they show.
 
-Usage: python tools/run_notebooks.py [NOTEBOOK ...]     (default: every notebook in nbs/)
+Usage: python tools/run_notebooks.py [--slow] [NOTEBOOK ...]     (default: every notebook in nbs/)
 
 Each one runs in a copy of the project, in a process of its own; only a run without an error replaces the notebook.
-The tests call `run_notebook` too, so what they compare with was made in the same way.
+The tests call `run_notebook` too, so what they compare with was made in the same way. Cells marked `slow` keep the
+outputs they have, unless --slow asks for them: minutes to hours, and models trained earlier are read back.
 """
+import argparse
 import os
 import shutil
 import subprocess
@@ -19,17 +21,17 @@ NBS = ROOT / "nbs"
 OFFLINE = ROOT / "tools" / "offline"
 PARTS = ("nbs", "dataset_tutor", "data", "pyproject.toml", "settings.ini", "README.md")
 FETCHED = ("assets", "models")      # what of the user's cache a run may see: what was fetched, but no results
-TIMEOUT = 900
+TIMEOUT, SLOW_TIMEOUT = 900, 4 * 3600      # seconds for one notebook
 # Runs inside the child: execute with nbdev (which knows the flags of the cells), then clean as `nbdev-clean` does.
 CHILD = """
 import sys
 from nbdev.clean import clean_nb, process_write
 from nbdev.config import get_config
 from nbdev.test import test_nb
-root, nb = sys.argv[1:]
+root, nb, slow = sys.argv[1:]
 flags = get_config(root).tst_flags
-ok, _ = test_nb(nb, skip_flags=flags.split() if isinstance(flags, str) else flags, basepath=root, save=True,
-                profile=False)
+flags = set(flags.split() if isinstance(flags, str) else flags) - ({"slow"} if slow else set())
+ok, _ = test_nb(nb, skip_flags=sorted(flags), basepath=root, save=True, profile=False)
 if ok: process_write("cannot clean", clean_nb, nb)
 sys.exit(not ok)
 """
@@ -62,44 +64,52 @@ def copy_project(to: Path) -> Path:
     return to
 
 
-def cache_home(to: Path) -> Path:
-    "A cache folder for the library under `to`: fetched files are there, results of earlier runs are not"
+def cache_home(to: Path, slow: bool = False) -> Path:
+    "A cache folder for the library under `to`: fetched files are there, results of earlier runs only if `slow`"
     real, home = Path(os.environ.get("DATASET_TUTOR_HOME") or "~/.cache/dataset_tutor").expanduser(), to / "cache"
     home.mkdir(parents=True)
-    for name in FETCHED:
+    if slow:
+        (real / "runs").mkdir(parents=True, exist_ok=True)     # so that what is trained now is kept
+    for name in FETCHED + (("runs",) if slow else ()):
         if (real / name).is_dir():
             (home / name).symlink_to(real / name, target_is_directory=True)
     return home
 
 
-def offline_env(work: Path) -> dict:
+def offline_env(work: Path, slow: bool = False) -> dict:
     "The environment of a run: no network, no earlier results, one hash seed, figures without a window"
     paths = [str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OFFLINE_LOG": str(work / "hosts.txt"),
-            "DATASET_TUTOR_HOME": str(cache_home(work)), "HF_HOME": str(work / "hub"), "HF_HUB_OFFLINE": "1",
+            "DATASET_TUTOR_HOME": str(cache_home(work, slow)), "HF_HOME": str(work / "hub"), "HF_HUB_OFFLINE": "1",
             "PYTHONHASHSEED": "0", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
 
 
-def run_notebook(notebook: Path, work: Path) -> Outcome:
+def run_notebook(notebook: Path, work: Path, slow: bool = False) -> Outcome:
     "Run `notebook` in a copy of the project under the empty folder `work`"
+    limit = SLOW_TIMEOUT if slow else TIMEOUT
     project = copy_project(work / "project")
     copy, log, start = project / notebook.relative_to(ROOT), work / "hosts.txt", time.monotonic()
     try:
-        done = subprocess.run([sys.executable, "-c", CHILD, str(project), str(copy)], cwd=copy.parent, text=True,
-                              env=offline_env(work), capture_output=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+        done = subprocess.run([sys.executable, "-c", CHILD, str(project), str(copy), "slow" if slow else ""],
+                              cwd=copy.parent, text=True, env=offline_env(work, slow), capture_output=True,
+                              timeout=limit, stdin=subprocess.DEVNULL)
         ok, stderr = done.returncode == 0, done.stderr
     except subprocess.TimeoutExpired:
-        ok, stderr = False, f"stopped after {TIMEOUT} seconds"
+        ok, stderr = False, f"stopped after {limit} seconds"
     hosts = sorted(set(log.read_text(encoding="utf-8").split())) if log.exists() else []
     return Outcome(copy, ok, stderr, hosts, time.monotonic() - start)
 
 
 def main() -> None:
-    chosen = [Path(arg).resolve() for arg in sys.argv[1:]] or notebooks()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slow", action="store_true", help="run the cells marked `slow` too")
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
+    args = parser.parse_args()
+    chosen = [path.resolve() for path in args.notebooks] or notebooks()
     failed = []
     for notebook in chosen:
         with tempfile.TemporaryDirectory() as work:
-            outcome = run_notebook(notebook, Path(work))
+            outcome = run_notebook(notebook, Path(work), args.slow)
             if outcome.ok:
                 shutil.copy(outcome.notebook, notebook)
             else:
