@@ -1,6 +1,6 @@
 """Settings of a fine-tuning against each other, on rows that no test of chapter 90 holds.
 
-Usage: python benchmarks/settings.py SAMPLE [--train N] [--validation N] "epochs=3, lr=1e-4" "dropout=0.0" ...
+Usage: python benchmarks/settings.py [--sample NAME] [--train N] [--validation N] "epochs=3, lr=1e-4" "dropout=0.0" ...
 
 Prints one line per setting: the validation score of every epoch, training rows a second, seconds.
 """
@@ -37,7 +37,7 @@ def options(text: str) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sample", choices=[n for n in SAMPLES if n != "crowd-en"])
+    parser.add_argument("--sample", default="reviews-en", choices=[n for n in SAMPLES if n != "crowd-en"])
     parser.add_argument("settings", nargs="*", default=[""])
     parser.add_argument("--train", type=int, default=3000)
     parser.add_argument("--validation", type=int, default=2000)
