@@ -18,7 +18,7 @@ from unicodedata import is_normalized
 import ftfy
 from ftfy.badness import is_bad
 
-from .core import DataError, Step, mapper, pick_rows, resub, row_filter, step
+from .core import DataError, Edited, Step, mapper, pick_rows, resub, row_filter, step
 
 # %% auto #0
 __all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'normalize_unicode', 'normalize_whitespace', 'drop_missing', 'text_key',
@@ -56,6 +56,26 @@ def _is_plain(text: str, form: str) -> bool:
     return not _SUSPECT.search(text) or not (_LIGATURE.search(text) or is_bad(text))
 
 
+def _explained(raw: str, old: str, new: str) -> str:
+    """`new` with its edits, where it was mojibake: each character stands for its misread bytes, so spans stay exact.
+
+    `old` is `raw` in other widths, character by character. What has another explanation is left to alignment.
+    """
+    edits, at = [], 0
+    for c in new:
+        if not old.startswith(c, at):
+            bad = c.encode("utf-8", "surrogatepass").decode("sloppy-windows-1252")
+            if len(bad) < 2 or not old.startswith(bad, at):
+                return new
+            edits.append((at, at + len(bad), c))
+            at += len(bad)
+            continue
+        if raw[at] != c:
+            edits.append((at, at + 1, c))
+        at += 1
+    return Edited(raw, edits) if at == len(old) else new
+
+
 @mapper
 def normalize_unicode(
     text: str,
@@ -66,9 +86,10 @@ def normalize_unicode(
     "Repair mojibake and HTML entities, remove control characters, choose one Unicode form and one width."
     if width not in WIDTHS:
         raise DataError(f"width={width!r} is unknown", fix=f"use one of {', '.join(WIDTHS)}")
+    raw = text
     if WIDTHS[width] and _HAS[width].search(text):
         text = text.translate(WIDTHS[width])
-    return text if _is_plain(text, form) else ftfy.fix_text(text, _fixer(form))
+    return text if _is_plain(text, form) else _explained(raw, text, ftfy.fix_text(text, _fixer(form)))
 
 # %% ../nbs/20_cleaning.ipynb #682b09cc
 _BLANK = r"[\s\u200b\u2060\ufeff]"
