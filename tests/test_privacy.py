@@ -1,0 +1,142 @@
+"""Personal data is found beside any script, hidden without moving a span, and gone from the records too."""
+
+import time
+
+import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_tutor.acquisition import load_sample
+from dataset_tutor.cleaning import normalize_unicode
+from dataset_tutor.core import DataError, add_uids, dropped, read_rows, records, unpack_trail, write_rows
+from dataset_tutor.privacy import FINDERS, chinese_id, drop_pii, find_pii, luhn, mask_pii, plant_pii
+from tests.test_core import texts
+
+VALUES = {
+    "13812345678": "PHONE", "+86 138 1234 5678": "PHONE", "010-62345678": "PHONE", "(415) 555-2671": "PHONE",
+    "wang.xm+lab@mail.example.com.cn": "EMAIL", "11010519491231002X": "ID_CARD", "6222 0212 3456 7894": "BANK_CARD",
+    "4111111111111111": "BANK_CARD", "078-05-1121": "SSN", "192.168.0.17": "IP", "2001:db8::8a2e:370:7334": "IP",
+    "京A·12345": "PLATE", "粤BD12345": "PLATE", "E12345678": "PASSPORT", "AKIAIOSFODNN7EXAMPLE": "SECRET",
+}  # fmt: skip
+CLEAN = [
+    "2024-11-22", "2008年12月31日", "订单20081231123456", "1607 1107", "1299.00元", "版本1.2.3", "10:30:45", "@home",
+    "a@b", "12345678901234567890", "110105194912310021", "4111111111111112", "京都A12345号线", "ISBN 9787302423287",
+]  # fmt: skip
+
+
+def found(text, **options):
+    return [(text[s["start"] : s["end"]], s["label"]) for s in find_pii(text, **options)]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("around", ["{}", "请看{}谢谢", "see {} please", "（{}）", "“{}”。"])
+def test_found_beside_any_script(value, around):
+    assert found(around.format(value)) == [(value, VALUES[value])]
+
+
+def test_full_width_and_context():
+    assert found("手机１３８１２３４５６７８") == [("１３８１２３４５６７８", "PHONE")]
+    assert found("密码：Tr0ub4dor3，别忘了") == [("Tr0ub4dor3", "SECRET")]
+    assert found("https://x.org/?token=abcd1234&x=1") == [("abcd1234", "SECRET")]
+    assert found("护照号码：G1234567") == [("G1234567", "PASSPORT")] and found("G1234567") == []
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_left_alone(text):
+    assert found(text) == [] and mask_pii(text) == text
+
+
+def test_check_digits():
+    assert chinese_id("11010519491231002X") and not chinese_id("110105194912310020")
+    assert luhn("79927398713") and not luhn("79927398710")
+
+
+@given(texts, st.sampled_from(list(VALUES)), texts)
+def test_a_value_never_survives(before, value, after):
+    text = f"{before} {value} {after}"
+    for how in ("token", "stars", "hash", "fake"):
+        assert value not in mask_pii(text, how=how, key="k") or value in before + after
+
+
+@given(texts)
+def test_places_are_in_order_and_apart(text):
+    spans = find_pii(text)
+    assert all(a["end"] <= b["start"] for a, b in zip(spans, spans[1:]))
+    assert all(0 <= s["start"] < s["end"] <= len(text) for s in spans)
+
+
+def test_fakes_are_consistent_and_nobodys():
+    for value, kind in VALUES.items():
+        fakes = {str(mask_pii(f"x {value} y", how="fake", key="k")) for _ in range(2)}
+        assert len(fakes) == 1 and value not in fakes.pop()
+        assert str(mask_pii(value, how="fake", key="a")) != str(mask_pii(value, how="fake", key="b"))
+        if kind in ("ID_CARD", "BANK_CARD"):
+            assert found(str(mask_pii(value, how="fake"))) == []
+
+
+def rows():
+    person = [dict(start=17, end=20, label="PER")]
+    return add_uids(Dataset.from_dict({"text": ["  请打13812345678找 王小明", "好"], "spans": [person, []]}), "demo")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_spans_follow_and_no_record_remembers(tmp_path, stream):
+    before = rows()
+    person = before[0]["spans"][0]
+    assert before[0]["text"][person["start"] : person["end"]] == "王小明"
+    ds = normalize_unicode(before.to_iterable_dataset() if stream else before)
+    back = read_rows(write_rows(mask_pii(ds, how="hash", key="s3cret"), tmp_path / "rows.parquet"))
+    span = back[0]["spans"][0]
+    assert back[0]["text"][span["start"] : span["end"]] == "王小明" and "<PHONE:" in back[0]["text"]
+    assert [r.op for r in records(back)] == ["normalize_unicode", "mask_pii"]
+    everything = back.info.description + str([(r.params, unpack_trail(r)) for r in records(back)])
+    assert "13812345678" not in everything and "s3cret" not in everything
+
+
+def test_records_of_earlier_steps_are_masked():
+    ds = mask_pii(drop_pii(rows()), key="k")
+    assert list(dropped(ds)["text"]) == ["  请打<PHONE>找 王小明"]
+    assert dropped(ds)["reason"][0] == "holds personal data: PHONE"
+
+
+def test_a_tagger_can_add_kinds():
+    more = lambda t: [dict(start=t.index("王"), end=t.index("王") + 3, label="PER")]  # noqa: E731
+    assert str(mask_pii("王小明13812345678", more=more)) == "<PER><PHONE>"
+
+
+def test_refusals():
+    with pytest.raises(DataError, match="token, stars, hash, fake"):
+        mask_pii("x", how="blur")
+    with pytest.raises(DataError, match="can be undone"):
+        mask_pii("x", how="hash")
+    with pytest.raises(DataError, match="EMAIL"):
+        find_pii("x", kinds=["E-MAIL"])
+
+
+@pytest.mark.parametrize("sample, lang", [("reviews-en", "en"), ("reviews-zh", "zh")])
+def test_planted_truth(sample, lang):
+    ds = plant_pii(load_sample(sample, rows=600, seed=9), rate=1.0, lang=lang, seed=9)
+    assert ds.features["label"] == load_sample(sample, rows=1).features["label"]
+    truth = {(r["uid"], s["start"], s["end"], s["label"]) for r in ds for s in r["planted"]}
+    said = {(r["uid"], s["start"], s["end"], s["label"]) for r in ds for s in find_pii(r["text"])}
+    assert len(truth) == 600 and 2 * len(truth & said) / (len(truth) + len(said)) > 0.95
+    assert plant_pii(load_sample(sample, rows=600, seed=9), rate=1.0, lang=lang, seed=9)["text"][:] == ds["text"][:]
+
+
+BAIT = ["a", "1", "@", "1 ", "1.", ":", "::1", "password=", "a@a.", "京A", "://a:", "+86", "\0"]
+
+
+@pytest.mark.parametrize("bait", BAIT)
+def test_hostile_texts_take_linear_time(bait):
+    def seconds(n):
+        began = time.process_time()
+        find_pii(bait * (n // len(bait)))
+        return time.process_time() - began
+
+    few, many = seconds(50_000), seconds(400_000)
+    assert many < 8 * 4 * max(few, 0.05)  # a quadratic finder would take 64 times as long
+
+
+def test_every_kind_is_tried():
+    assert set(VALUES.values()) == set(FINDERS)
