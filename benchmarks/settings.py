@@ -49,8 +49,8 @@ def main():
     sizes = args.train / n, 1 - (args.train + SPARE) / n, SPARE / n
     rows, metric = split(take_rows(rows, rows=n, seed=77), sizes=sizes, seed=77), METRIC[info.task]
     linear = baseline(rows).validation[metric]
-    print(f"{args.sample}: {len(part(rows, 'train')):,} training and {len(part(rows, 'validation')):,} validation rows; "
-          f"linear {metric} {linear:.3f}")
+    sizes = [len(part(rows, p)) for p in ("train", "validation")]
+    print(f"{args.sample}: {sizes[0]:,} training and {sizes[1]:,} validation rows; linear {metric} {linear:.3f}")
     for text in args.settings:
         start = time.perf_counter()
         run = finetune(rows, progress=False, **options(text))

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
 OFFLINE = ROOT / "tools" / "offline"
-PARTS = ("nbs", "dataset_tutor", "data", "pyproject.toml", "settings.ini", "README.md")
+PARTS = ("nbs", "dataset_tutor", "data", "benchmarks", "pyproject.toml", "settings.ini", "README.md")
 FETCHED = ("assets", "models")      # what of the user's cache a run may see: what was fetched, but no results
 TIMEOUT, SLOW_TIMEOUT = 900, 4 * 3600      # seconds for one notebook
 # Runs inside the child: execute with nbdev (which knows the flags of the cells), then clean as `nbdev-clean` does.
