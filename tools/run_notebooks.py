@@ -31,7 +31,8 @@ from nbdev.test import test_nb
 root, nb, slow = sys.argv[1:]
 flags = get_config(root).tst_flags
 flags = set(flags.split() if isinstance(flags, str) else flags) - ({"slow"} if slow else set())
-ok, _ = test_nb(nb, skip_flags=sorted(flags), basepath=root, save=True, profile=False)
+ok, _ = test_nb(nb, skip_flags=sorted(flags), basepath=root, save=True, profile=False,
+                cell_timeout=4 * 3600 if slow else 600)
 if ok: process_write("cannot clean", clean_nb, nb)
 sys.exit(not ok)
 """
