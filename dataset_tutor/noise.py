@@ -123,9 +123,6 @@ _FINDERS = {
 }
 
 # %% ../nbs/21_noise.ipynb #aee4cc7d
-_REPEAT = re.compile(r"([^\W\d_]|[^\w\s])\1{3,}")
-
-
 @mapper
 def squeeze_repeats(
     text: str,
@@ -135,9 +132,7 @@ def squeeze_repeats(
     "Runs of one letter or sign cut to `most`; digits and blanks are left alone."
     if most < 1:
         raise DataError(f"most={most} would delete", fix="give 1 or more")
-    if most != 3:
-        return resub(rf"([^\W\d_]|[^\w\s])\1{{{most},}}", lambda m: m[1] * most, text)
-    return resub(_REPEAT, lambda m: m[1] * 3, text) if _REPEAT.search(text) else text
+    return resub(rf"([^\W\d_]|[^\w\s])\1{{{most},}}", lambda m: m[1] * most, text)
 
 # %% ../nbs/21_noise.ipynb #0b6c6120
 @lru_cache
@@ -238,6 +233,19 @@ def _width(text: str, rng: np.random.Generator) -> list[Edit]:
 DIRT: dict[str, Dirt] = {"html": _html, "mojibake": _mojibake, "blanks": _blanks, "link": _link, "width": _width}
 
 # %% ../nbs/21_noise.ipynb #50e6701e
+def _edited(ds: Dataset, text: str, edits: list[list[Edit]], new: dict[str, tuple]) -> Dataset:
+    "`ds` with each row's edits made in its text and followed by its spans, and new columns: name -> (values, feature)."
+    from datasets import Dataset, Features
+
+    plain = ds.with_format(None)
+    values = {text: [str(Edited(t, e)) for t, e in zip(plain[text], edits)]} | {c: v for c, (v, _) in new.items()}
+    if "spans" in ds.features:
+        values["spans"] = [move_spans(s, e)[0] for s, e in zip(plain["spans"], edits)]
+    info = ds.info.copy()
+    info.features = Features(ds.features | {c: f for c, (_, f) in new.items()})
+    return Dataset.from_dict(plain.to_dict() | values, info=info)
+
+
 @step
 def corrupt(
     ds: Dataset,
@@ -248,23 +256,16 @@ def corrupt(
     seed: int = 0,
 ) -> Dataset:
     "Dirty rows on purpose: columns `dirt` (the kind, or empty) and `truth` (the text before) say what was done."
-    from datasets import Dataset, Features, Value
+    from datasets import Value
 
     if unknown := [k for k in kinds if k not in DIRT]:
         raise DataError(f"there is no dirt {unknown[0]!r}", fix=f"use some of {', '.join(DIRT)}")
-    rng, new = np.random.default_rng(seed), {text: [], "dirt": [], "truth": []}
-    new |= {"spans": []} if "spans" in ds.features else {}
-    for row in ds.with_format(None):
+    rng, texts, edits, dirt = np.random.default_rng(seed), ds.with_format(None)[text][:], [], []
+    for t in texts:
         kind = kinds[rng.integers(len(kinds))] if rng.random() < rate else ""
-        edits = DIRT[kind](row[text], rng) if kind else []
-        new[text].append(str(Edited(row[text], edits)))
-        new["dirt"].append(kind if edits else "")
-        new["truth"].append(row[text])
-        if "spans" in new:
-            new["spans"].append(move_spans(row["spans"], edits)[0])
-    info = ds.info.copy()
-    info.features = Features(ds.features | {"dirt": Value("string"), "truth": Value("string")})
-    return Dataset.from_dict(ds.with_format(None).to_dict() | new, info=info)
+        edits.append(DIRT[kind](t, rng) if kind else [])
+        dirt.append(kind if edits[-1] else "")
+    return _edited(ds, text, edits, {"dirt": (dirt, Value("string")), "truth": (texts, Value("string"))})
 
 # %% ../nbs/21_noise.ipynb #0b15c908
 def web() -> Recipe:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cleaning import WIDTHS
 from dataset_tutor.core import (
     DataError,
     Edited,
@@ -22,13 +23,13 @@ from dataset_tutor.core import (
     Record,
     _pack,
     _with_records,
-    move_spans,
     records,
     row_filter,
     step,
     unpack_trail,
 )
 from .models import need
+from .noise import _edited
 from .tagging import CJK
 
 # %% auto #0
@@ -98,10 +99,10 @@ def _cards(text: str) -> Iterable[Found]:
                 yield m.span()
 
 # %% ../nbs/22_privacy.ipynb #aadca160
-_MOBILE = re.compile(r"(?<![0-9A-Za-z])(?:(?:\+|00)?86[ -]?)?1[3-9]\d([ -]?)\d{4}\1\d{4}(?![0-9A-Za-z])")
-_NORTH = re.compile(  # North America: area code and exchange begin with 2 to 9
-    r"(?<![0-9A-Za-z])(?:(?:\+?1|001)[-. ]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4}"
-    r"(?: ?(?:x|ext\.?) ?\d{1,5})?(?![0-9A-Za-z])")
+_MOBILE = _alone(r"(?:(?:\+|00)?86[ -]?)?1[3-9]\d([ -]?)\d{4}\1\d{4}")
+_NORTH = _alone(  # North America: area code and exchange begin with 2 to 9
+    r"(?:(?:\+?1|001)[-. ]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4}"
+    r"(?: ?(?:x|ext\.?) ?\d{1,5})?")
 _TEN = _alone(r"(?:\+?1|001)?[2-9]\d\d[2-9]\d{6}")
 _SEVEN = re.compile(r"\d(?:\D{0,3}\d){6}")
 _DATE = re.compile(r"(?:19|20)\d\d[-./ ]?\d{1,2}[-./ ]?\d{1,2}")
@@ -184,7 +185,6 @@ FINDERS: dict[str, Callable[[str], Iterable[Found]]] = {
     "PASSPORT": _spans(_PASSPORT, _NAMED_PASSPORT),
     "PHONE": _phones,
 }
-_HALF = {c: c - 0xFEE0 for c in range(0xFF01, 0xFF5F)}  # １３８ -> 138, one character for one
 _HINT = re.compile(r"\d{4}|[@:=]|://|密码|口令|密钥|是|为|\d\.\d|\d[ )-]|AKIA|gh[pousr]_|sk-|eyJ|xox")
 
 
@@ -197,7 +197,7 @@ def find_pii(
     kinds = list(FINDERS) if kinds is None else list(kinds)
     if unknown := [k for k in kinds if k not in FINDERS]:
         raise DataError(f"there is no kind {unknown[0]!r}", fix=f"use some of {', '.join(FINDERS)}")
-    plain, out = text.translate(_HALF), []
+    plain, out = text.translate(WIDTHS["all"]), []  # １３８ -> 138, one character for one
     if _HINT.search(plain):
         out = [(a, b, k) for k in kinds for a, b in FINDERS[k](plain)]
     out += [(s["start"], s["end"], s["label"]) for s in (more(text) if more else [])]
@@ -274,11 +274,7 @@ class _Hider(Mapper):
         return self._forget(super().run(ds, **params), params)
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
-        out = super().stream(ds, **params)
-        chain = out._tutor_chain
-        out = self._forget(out, params)
-        out._tutor_chain = chain
-        return out
+        return self._forget(super().stream(ds, **params), params)
 
 # %% ../nbs/22_privacy.ipynb #de36f60c
 @_Hider
@@ -340,27 +336,23 @@ def plant_pii(
     seed: int = 0,
 ) -> Dataset:
     "For tests of detectors: invented personal data in real rows; the column `planted` holds the truth as spans."
-    from datasets import Dataset, Features, Value
+    from datasets import Value
 
     makers, rng = _makers(lang, seed), np.random.default_rng(seed)
-    kinds, texts, truth, moved = list(makers), [], [], []
-    for row in ds.with_format(None):
-        old, at, said, spans = row[text], 0, "", []
+    kinds, edits, truth = list(makers), [], []
+    for old in ds.with_format(None)[text]:
+        edits.append([])
+        truth.append([])
         if rng.random() < rate:
             kind = kinds[rng.integers(len(kinds))]
             value, at = makers[kind](), _gap(old, rng, lang)
             before, after = str(rng.choice(_CARRIERS.get((kind, lang), ["{}"]))).split("{}")
             before, after = (before, after) if lang == "zh" else (f" {before}", f"{after} ")
-            said, start = before + value + after, at + len(before)
-            spans = [dict(start=start, end=start + len(value), label=kind)]
-        texts.append(old[:at] + said + old[at:])
-        truth.append(spans)
-        moved.append(move_spans(row["spans"], [(at, at, said)] if said else [])[0] if "spans" in row else None)
-    new = {text: texts, "planted": truth} | ({"spans": moved} if "spans" in ds.column_names else {})
+            edits[-1].append((at, at, before + value + after))
+            start = at + len(before)
+            truth[-1].append(dict(start=start, end=start + len(value), label=kind))
     span = {"start": Value("int64"), "end": Value("int64"), "label": Value("string")}
-    info = ds.info.copy()
-    info.features = Features(ds.features | {"planted": [span]})
-    return Dataset.from_dict(ds.with_format(None).to_dict() | new, info=info)
+    return _edited(ds, text, edits, {"planted": (truth, [span])})
 
 
 def _gap(text: str, rng: np.random.Generator, lang: str) -> int:
