@@ -491,6 +491,11 @@ def _need_columns(ds, columns: Iterable[str]):
             raise DataError("this column is missing", c, fix="add_uids(ds, source='name')" if c == "uid" else have)
 
 
+def _named(value):
+    "An option as it is written down: of other rows (a test set, say) their number and fingerprint."
+    return f"{len(value)} rows {fingerprint(value)}" if type(value).__name__ == "Dataset" else value
+
+
 def _record(name, params, old, new, reasons, notes, began) -> Dataset:
     one = reasons if isinstance(reasons, str) else None
     diff, reasons = _compare(old, new, keep_rows=one is None), {} if one else reasons
@@ -500,7 +505,7 @@ def _record(name, params, old, new, reasons, notes, began) -> Dataset:
     for uid, reason in reasons.items():
         if uid in told:
             told[uid]["note"] = reason
-    plain = {k: v for k, v in params.items() if k not in ("num_proc", "seed")}
+    plain = {k: _named(v) for k, v in params.items() if k not in ("num_proc", "seed")}
     return add_record(_with_records(new, records(old)), name, plain, params.get("seed"), len(old),
                       time.perf_counter() - began, notes=notes, **diff)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .cleaning import text_key
 from .core import DataError, LeakageError, pick_rows, step
+from .deduplication import UnionFind
 
 # %% auto #0
 __all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'part']
@@ -22,29 +23,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/40_distribution.ipynb #78f43852
-class _Union:
-    "Disjoint sets of row numbers."
-
-    def __init__(self, n: int):
-        self.up = list(range(n))
-
-    def root(self, i: int) -> int:
-        while self.up[i] != i:
-            self.up[i] = i = self.up[self.up[i]]  # halve the path on the way
-        return i
-
-    def join(self, i: int, j: int):
-        i, j = self.root(i), self.root(j)
-        self.up[max(i, j)] = min(i, j)  # the first row of a family stands for it
-
-
 def families(
     ds: Dataset,
     text: str = "text",
     group: str | None = "group",  # a column whose equal values belong together; None to ignore it
 ) -> np.ndarray:  # per row the number of the first row of its family
     "Which rows are relatives: same text, same group, parent and child, and their relatives."
-    union, plain = _Union(len(ds)), ds.with_format(None)
+    union, plain = UnionFind(len(ds)), ds.with_format(None)
     for column, key in ((text, text_key), (group, None)):
         if column not in ds.column_names:
             continue
@@ -57,7 +42,7 @@ def families(
         for i, p in enumerate(plain["parent"][:]):
             if p in at:
                 union.join(at[p], i)
-    return np.array([union.root(i) for i in range(len(ds))], dtype=np.int64)
+    return union.roots()
 
 # %% ../nbs/40_distribution.ipynb #77f3d53c
 def strata(

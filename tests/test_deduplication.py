@@ -1,0 +1,249 @@
+"""Near copies are found, measured and grouped right, in both languages, at any length, whatever the text."""
+
+import random
+import time
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
+
+from dataset_tutor.acquisition import load_sample
+from dataset_tutor.cleaning import text_key
+from dataset_tutor.core import DataError, add_uids, dropped, history, read_rows, write_rows
+from dataset_tutor.deduplication import (
+    chains,
+    decontaminate,
+    drop_near_contradictions,
+    drop_near_duplicates,
+    drop_shared_lines,
+    group_duplicates,
+    meaning_pairs,
+    plant_duplicates,
+    shingles,
+    similar_pairs,
+    similarity,
+    stars,
+)
+from dataset_tutor.distribution import split
+from tests.test_core import texts
+
+BREAKFAST = "这家酒店的早餐{}不错，房间也很干净，下次还会再来住的"
+
+
+def rows(texts, **more):
+    return add_uids(Dataset.from_dict({"text": texts, **more}), "test")
+
+
+def as_set(pairs):
+    return set(zip(pairs.left.tolist(), pairs.right.tolist()))
+
+
+@given(st.lists(texts, min_size=1, max_size=6), st.integers(1, 13))
+def test_shingles_are_those_of_a_plain_loop(some, size):
+    hashes, offsets = shingles(some, size)
+    seen = {}
+    for text, have in zip(some, np.split(hashes, offsets[1:-1]), strict=True):
+        want = []
+        for at in range(len(text)):
+            run = next((text[at:end] for end in range(at + 1, len(text) + 1)
+                        if sum(1 + (ord(c) >= 0x2E80) for c in text[at:end]) >= size), None)  # fmt: skip
+            want += [run] if run else []
+        assert len(want) == len(have)
+        for run, value in zip(want, have.tolist()):
+            assert seen.setdefault(run, value) == value
+    assert len(set(seen.values())) == len(seen)
+
+
+@given(st.lists(texts, max_size=8))
+def test_pairs_are_alike_and_equal_texts_are_never_missed(some):
+    pairs = similar_pairs(some, 0.8)
+    for a, b, s in zip(pairs.left, pairs.right, pairs.similarity):
+        assert a < b and s == pytest.approx(similarity(some[a], some[b])) and s >= 0.8 - 1e-6
+    component, first = chains(len(some), pairs), {}
+    for i, key in enumerate(map(text_key, some)):
+        if key:
+            assert component[first.setdefault(key, i)] == component[i]
+
+
+@pytest.mark.parametrize("name", ["reviews-en", "reviews-zh"])
+@pytest.mark.parametrize("threshold", [0.7, 0.8, 0.9])
+def test_finds_what_comparing_everything_finds(name, threshold):
+    planted = plant_duplicates(load_sample(name, rows=500, seed=1), rate=1.0, edits=(0.0, 0.25), seed=2)
+    some = planted["text"][:]
+    keys = list(map(text_key, some))
+    alike = cdist(keys, keys, scorer=Levenshtein.normalized_similarity, dtype=np.float64) >= threshold - 1e-6
+    want = {(i, j) for i, j in np.argwhere(np.triu(alike, 1)).tolist() if len(keys[i]) > 5 and keys[i] != keys[j]}
+    first = {}
+    at = [first.setdefault(k, i) for i, k in enumerate(keys)]
+    want = {(min(at[i], at[j]), max(at[i], at[j])) for i, j in want}
+    found = as_set(similar_pairs(some, threshold))
+    assert len(want) > 150
+    assert len(want - found) <= 0.01 * len(want), sorted(want - found)[:5]
+    assert {p for p in found if len(keys[p[0]]) > 5 and keys[p[0]] != keys[p[1]]} <= want
+
+
+def test_repeatable_and_independent_of_order():
+    some = plant_duplicates(load_sample("reviews-zh", rows=300, seed=1), rate=1.0, seed=3)["text"][:]
+    pairs = similar_pairs(some)
+    assert as_set(pairs) == as_set(similar_pairs(some))
+    order = random.Random(0).sample(range(len(some)), len(some))
+    turned = {tuple(sorted((order[a], order[b]))) for a, b in as_set(similar_pairs([some[i] for i in order]))}
+    different = {p for p in as_set(pairs) if text_key(some[p[0]]) != text_key(some[p[1]])}
+    keys = [tuple(sorted((text_key(some[a]), text_key(some[b])))) for a, b in different]
+    assert set(keys) == {tuple(sorted((text_key(some[a]), text_key(some[b])))) for a, b in turned
+                         if text_key(some[a]) != text_key(some[b])}  # fmt: skip
+
+
+def test_short_rows_do_not_collapse():
+    short = ["好", "不好", "很好", "差", "很差", "ok", "no", "!", "。", "", None]
+    assert len(similar_pairs(short)) == 0
+    assert len(drop_near_duplicates(rows(short))) == len(short)
+
+
+def test_two_thousand_copies_are_one_cluster_in_linear_time():
+    some = rows([BREAKFAST.format("很")] * 1000 + [BREAKFAST.format("真")] * 1000)
+    assert len(drop_near_duplicates(some)) == 1
+    assert len(set(group_duplicates(some)["group"])) == 1
+
+
+def test_a_crowd_of_variants_is_found():
+    "Every pair of 400 texts is alike; their buckets are crowded, but no text may be left alone."
+    variants = [f"page {i:03d} of the annual report on the state of the rivers in the north" for i in range(400)]
+    assert len(set(chains(400, similar_pairs(variants)))) == 1
+
+
+def test_stars_touch_their_centre_and_chains_hold_together():
+    chain = ["abcdefghijklmnopqrstuvwxyz0123456789"]
+    for i in range(12):
+        chain.append(chain[-1][:3 * i] + "###" + chain[-1][3 * i + 3:])
+    pairs = similar_pairs(chain)
+    assert set(chains(len(chain), pairs)) == {0}
+    for order in (None, range(len(chain)), range(len(chain) - 1, -1, -1)):
+        centre = stars(len(chain), pairs, order)
+        assert all(similarity(chain[i], chain[c]) >= 0.8 for i, c in enumerate(centre)) and len(set(centre)) > 1
+    assert len(set(group_duplicates(rows(chain))["group"])) == 1
+    broken = group_duplicates(rows(chain), most=5)
+    assert len(set(broken["group"])) > 1 and history(broken)[-1].notes["pairs_torn"] > 0
+
+
+def test_groups_keep_near_copies_on_one_side_and_join_old_groups():
+    raw = plant_duplicates(load_sample("reviews-zh", rows=400, seed=5), rate=0.5, edits=(0.05, 0.15), seed=5)
+    parts = split(group_duplicates(raw), seed=1)
+    side, pairs = np.array(parts["split"][:]), similar_pairs(raw["text"])
+    assert len(pairs) > 100 and (side[pairs.left] == side[pairs.right]).all()
+    old = rows([BREAKFAST.format("很"), BREAKFAST.format("真"), "别的", "另外"], group=[None, "a", "a", None])
+    assert group_duplicates(old)["group"][:] == ["a", "a", "a", None]
+
+
+def test_rows_that_go_name_a_row_that_stays_and_resembles_them():
+    raw = plant_duplicates(load_sample("reviews-en", rows=300, seed=5), rate=0.7, edits=(0.02, 0.15), seed=5)
+    for keep in ("first", "last", "longest"):
+        kept = drop_near_duplicates(raw, keep=keep)
+        text, gone = dict(zip(raw["uid"], raw["text"])), dropped(kept)
+        assert len(gone) > 100
+        for uid, reason in zip(gone.uid, gone.reason):
+            other = reason.removeprefix("near copy of ")
+            assert other in kept["uid"][:] and similarity(text[uid], text[other]) >= 0.8 - 1e-6
+
+
+def test_labels_and_entities_decide():
+    three = [BREAKFAST.format(x) for x in "很真挺"]
+    assert drop_near_duplicates(rows(three, label=[1, 1, 0]))["label"][:] == [1, 0]
+    assert drop_near_contradictions(rows(three, label=[1, 1, 0]))["label"][:] == [1, 1]
+    assert len(drop_near_contradictions(rows(three, label=[1, 1, 0]), how="drop")) == 0
+    people = ["Tom Smith went to the market in the morning", "Tim Smith went to the market in the morning"]
+    spans = [[{"start": 0, "end": 9, "label": "PER"}]] * 2
+    assert len(drop_near_duplicates(rows(people, spans=spans))) == 2
+
+
+def test_newest():
+    some = [BREAKFAST.format(x) for x in "很真挺"]
+    assert drop_near_duplicates(rows(some, time=[None, 3, 1]), keep="newest")["text"][:] == some[1:2]
+    with pytest.raises(DataError, match="name it with time="):
+        drop_near_duplicates(rows(some), keep="newest")
+
+
+def test_planted_spans_stay_on_their_text():
+    ner = load_sample("ner-zh", rows=200, seed=1)
+    planted = plant_duplicates(ner, rate=1.0, edits=(0.05, 0.2), seed=1)
+    before = {r["uid"]: {r["text"][s["start"]:s["end"]] for s in r["spans"]} for r in ner}
+    kept = 0
+    for r in planted.select(range(200, 400)):
+        for s in r["spans"]:
+            kept += r["text"][s["start"]:s["end"]] in before[r["copy_of"]]
+    assert kept > 100
+
+
+def test_decontaminate_says_which_and_writes_down_the_test():
+    test = load_sample("reviews-zh", rows=50, seed=8)
+    text = next(t for t in test["text"] if len(t) > 60)
+    longer = "前面的话。" * 20 + text + "后面的话。" * 20
+    train = rows([text[:10] + "嗯" + text[10:], longer, "毫无关系的一行文字，说的是天气"])
+    clean = decontaminate(train, test=test)
+    assert clean["text"][:] == train["text"][2:]
+    uid = test["uid"][test["text"].index(text)]
+    assert dropped(clean).reason.tolist() == [f"near copy of test row {uid}", f"contains test row {uid}"]
+    assert history(clean)[-1].params["test"].startswith("50 rows ")
+    with pytest.raises(DataError, match="the test rows lack this column"):
+        decontaminate(train, test=Dataset.from_dict({"text": ["x"]}))
+
+
+def test_shared_lines_and_spans():
+    foot, cities = "Copyright by the press agency", ("Paris", "Rome", "Oslo")
+    spans = [[{"start": 0, "end": len(c), "label": "LOC"}] for c in cities]
+    pages = rows([f"{c} is a city\n{foot}" for c in cities] + [foot], spans=[*spans, []])
+    bare = drop_shared_lines(pages)
+    assert bare["text"][:] == ["Paris is a city\n", "Rome is a city\n", "Oslo is a city\n", foot]
+    assert [r["text"][s["start"]:s["end"]] for r in bare for s in r["spans"]] == ["Paris", "Rome", "Oslo"]
+
+
+def test_meaning_pairs_do_not_depend_on_the_block():
+    some = load_sample("reviews-zh", rows=300, seed=3)["text"][:]
+    pairs = meaning_pairs([*some, *some[:5]], 0.999)
+    assert {(i, 300 + i) for i in range(5)} <= as_set(pairs)
+    assert (pairs.left < pairs.right).all()
+
+
+@pytest.mark.parametrize(
+    "bait",
+    [
+        ["a" * 5_000_000, "a" * 4_900_000], ["\ud800\x00" * 50, "\ud800\x00" * 49], ["", None, ""], ["\u200b"] * 3,
+        ["好" * 300_000 + "a", "好" * 300_000 + "b"],
+    ],
+    ids=["five megabytes", "half characters", "nothing", "zero width", "long Chinese"],
+)  # fmt: skip
+def test_hostile_texts_end_in_time(bait):
+    start = time.perf_counter()
+    similar_pairs(bait)
+    assert time.perf_counter() - start < 20
+
+
+def test_long_texts_are_estimated_well():
+    known = "the river lake report says that water level rose by two metres last year".split()
+    words = random.Random(0).choices(known, k=8000)
+    other = [w if i % 50 else "changed" for i, w in enumerate(words)]
+    a, b = " ".join(words), " ".join(other)
+    found = similar_pairs([a, b]).similarity[0]
+    assert found == pytest.approx(similarity(a, b), abs=0.05)
+
+
+def test_written_rows_keep_their_groups(tmp_path):
+    some = group_duplicates(rows([BREAKFAST.format(x) for x in "很真"] + ["别的"]))
+    assert read_rows(write_rows(some, tmp_path / "rows.parquet"))["group"][:] == some["group"][:]
+
+
+def test_refusals():
+    some = rows(["a b c", "d e f"])
+    for bad in (0.2, 1.1):
+        with pytest.raises(DataError, match="not between 0.6 and 1"):
+            similar_pairs(some["text"], bad)
+    with pytest.raises(DataError, match="use 'first', 'last', 'longest' or 'newest'"):
+        drop_near_duplicates(some, keep="best")
+    with pytest.raises(DataError, match="use 2 or more"):
+        drop_shared_lines(some, rows=1)
+    with pytest.raises(DataError, match="drop_missing first"):
+        plant_duplicates(rows([None, ""]))
