@@ -15,7 +15,7 @@ from dataset_tutor.core import pick_rows, show_progress
 from dataset_tutor.distribution import part, split
 from dataset_tutor.finetuning import finetune
 from dataset_tutor.models import doctor
-from dataset_tutor.pipeline import AUTO_ROWS, METRIC, SAMPLE_OPTIONS, take_rows
+from dataset_tutor.pipeline import METRIC, SAMPLE_OPTIONS, take_and_split, take_rows
 
 SPARE = 40      # rows for the part `test`, which must not be empty and is not looked at
 
@@ -26,7 +26,7 @@ def unseen(name: str):
     rows = RECIPES[info.task, info.lang]()(load(name, **SAMPLE_OPTIONS.get(name, {})))
     used = set()
     for seed in range(3):
-        used |= set(part(split(take_rows(rows, rows=AUTO_ROWS[info.task], seed=seed), seed=seed), "test")["uid"])
+        used |= set(part(take_and_split(rows, info.task, seed=seed), "test")["uid"])
     return pick_rows(rows, [i for i, uid in enumerate(rows["uid"]) if uid not in used]), info
 
 

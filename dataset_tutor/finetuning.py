@@ -82,7 +82,8 @@ class Settings:
 # %% ../nbs/70_finetuning.ipynb #710f67e6
 DEFAULTS = { # (task, model) -> values; (task, "") for any other encoder
     ("classification", "en-small"): dict(epochs=3, lr=1e-4, batch_size=32, dropout=0.0),
-    ("classification", "zh-small"): dict(epochs=3, lr=6e-5, batch_size=32, dropout=0.0, max_length=128),
+    ("classification", "zh-small"): dict(epochs=3, lr=1e-4, head_lr=10.0, layer_decay=0.8, batch_size=32, dropout=0.0,
+                                         max_length=128),
     ("ner", "en-small"): dict(epochs=8, lr=2e-4, batch_size=16, dropout=0.0),
     ("ner", "zh-small"): dict(epochs=4, lr=3e-4, batch_size=16, dropout=0.0),
     ("classification", ""): dict(epochs=3, lr=3e-5, batch_size=32),

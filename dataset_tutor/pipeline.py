@@ -29,7 +29,8 @@ from .tagging import cut_offsets, spans_to_tags, tokenize, words
 from .tasks import guess_task
 
 # %% auto #0
-__all__ = ['AUTO_ROWS', 'SAMPLE_OPTIONS', 'METRIC', 'take_rows', 'write_conll', 'Result', 'run', 'fetch_all', 'main']
+__all__ = ['AUTO_PARTS', 'SAMPLE_OPTIONS', 'METRIC', 'take_rows', 'take_and_split', 'write_conll', 'Result', 'run', 'fetch_all',
+           'main']
 
 # %% ../nbs/90_pipeline.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -52,7 +53,22 @@ def take_rows(
     return out, f"not among the {rows} rows drawn with seed {seed}", {}
 
 # %% ../nbs/90_pipeline.ipynb #dbc4d983
-AUTO_ROWS = {"classification": 5_000, "ner": 2_900}  # 3,500 and 2,000 training rows: minutes on two cores
+AUTO_PARTS = {"classification": (3_500, 750, 2_000), "ner": (2_030, 435, 435)}  # training, validation and test rows
+
+
+def take_and_split(
+    ds: Dataset,
+    task: str,  # classification or ner
+    rows: int | None = None,  # None: as `AUTO_PARTS` says; else split 70/15/15: so many rows, or 0 for all
+    seed: int = 0,
+) -> Dataset:
+    "The rows that a run uses, split."
+    if rows is not None or sum(AUTO_PARTS[task]) > len(ds):
+        return split(take_rows(ds, rows=rows or len(ds), seed=seed), seed=seed)
+    wanted = sum(AUTO_PARTS[task])
+    return split(take_rows(ds, rows=wanted, seed=seed), sizes=[n / wanted for n in AUTO_PARTS[task]], seed=seed)
+
+# %% ../nbs/90_pipeline.ipynb #ed46fe11
 SAMPLE_OPTIONS = {"ner-en": {"merge": True}}  # ten entity types on 900 tweets are too thin; PER, LOC and OTHER are not
 
 # %% ../nbs/90_pipeline.ipynb #ae151c56
@@ -71,10 +87,10 @@ def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tu
     say(f"cleaning {len(ds):,} rows ({task}, {lang})")
     ds = RECIPES.get((task, lang), RECIPES[task, "en"])()(ds)
     _check_classes(ds, task)
-    wanted = AUTO_ROWS[task] if rows is None else rows or len(ds)
-    if rows is None and wanted < len(ds):
-        say(f"using {wanted:,} of {len(ds):,} clean rows (rows=0, or --rows 0, for all)")
-    return split(take_rows(ds, rows=wanted, seed=seed), seed=seed), task, lang
+    taken = take_and_split(ds, task, rows, seed)
+    if rows is None and len(taken) < len(ds):
+        say(f"using {len(taken):,} of {len(ds):,} clean rows (rows=0, or --rows 0, for all)")
+    return taken, task, lang
 
 
 def _guess(ds: Dataset) -> str:
@@ -289,7 +305,7 @@ def run(
     _write_data(ds, work / "data", task)
     _write_json(m, work / "metrics.json")
     _write_json(history(ds).to_pandas().to_dict(orient="records"), work / "history.json")
-    (work / "README.md").write_text(_card(ds, source, name, task, lang, m), encoding="utf-8")
+    (work / "README.md").write_text(_card(ds, source, name, task, lang, rows, m), encoding="utf-8")
     (work / "report.html").write_text(_report(m, ds, fitted, base, f"{name}, seed {seed}"), encoding="utf-8")
     _move(work, out)
     return Result(out, ds, fitted, base, m)
@@ -322,7 +338,7 @@ def _move(work: Path, out: Path):
     os.replace(work, out)
 
 
-def _card(ds: Dataset, source, name: str, task: str, lang: str, m: dict) -> str:
+def _card(ds: Dataset, source, name: str, task: str, lang: str, rows: int | None, m: dict) -> str:
     known = SAMPLES.get(str(source))
     about = (
         f"Origin: {ASSETS[known.asset].requirement} on the Python package index, {known.what}."
@@ -331,7 +347,7 @@ def _card(ds: Dataset, source, name: str, task: str, lang: str, m: dict) -> str:
     )
     licence = ASSETS[known.asset].licence.lower() if known else "unknown"
     files = {p: f"data/{p}.parquet" for p in SPLITS}
-    command = f"dataset-tutor run {name} --seed {m['seed']} --rows {len(ds)}"
+    command = f"dataset-tutor run {name} --seed {m['seed']}" + ("" if rows is None else f" --rows {rows}")
     return data_card(ds, name, task, lang, licence, files, f"{about}\n\n{_verdict(m)}", command)
 
 # %% ../nbs/90_pipeline.ipynb #479325d9
