@@ -238,7 +238,8 @@ def _edited(ds: Dataset, text: str, edits: list[list[Edit]], new: dict[str, tupl
     from datasets import Dataset, Features
 
     plain = ds.with_format(None)
-    values = {text: [str(Edited(t, e)) for t, e in zip(plain[text], edits)]} | {c: v for c, (v, _) in new.items()}
+    values = {text: [None if t is None else str(Edited(t, e)) for t, e in zip(plain[text], edits)]}
+    values |= {c: v for c, (v, _) in new.items()}
     if "spans" in ds.features:
         values["spans"] = [move_spans(s, e)[0] for s, e in zip(plain["spans"], edits)]
     info = ds.info.copy()

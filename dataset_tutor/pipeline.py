@@ -24,6 +24,7 @@ from .assets import ASSETS, fetch
 from .cleaning import RECIPES
 from .core import DataError, history, show_progress, step, write_rows
 from .distribution import SPLITS, part, split
+from .recipes import read_recipe, suggest, write_recipe
 from .reporting import Html, data_card, html_table, mark_spans, page, rows_section
 from .tagging import cut_offsets, spans_to_tags, tokenize, words
 from .tasks import guess_task
@@ -72,12 +73,18 @@ def take_and_split(
 SAMPLE_OPTIONS = {"ner-en": {"merge": True}}  # ten entity types on 900 tweets are too thin; PER, LOC and OTHER are not
 
 # %% ../nbs/90_pipeline.ipynb #ae151c56
-def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tuple[Dataset, str, str]:
-    "Load, check, clean and split: rows that can be trained on, their task and their language."
+def _load(source, task, lang, columns: dict, say: Callable) -> Dataset:
+    "Raw rows."
     if str(source) in SAMPLES and columns:
         raise DataError("the columns of a sample are known", min(columns), fix="leave out text, label and spans")
     say(f"loading {source}")
-    ds = load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
+    return load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
+
+
+def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable, recipe=None) -> tuple[Dataset, str, str]:
+    "Load, check, clean and split: rows that can be trained on, their task and their language."
+    clean = recipe and read_recipe(recipe)  # a wrong file is told before the rows are read
+    ds = _load(source, task, lang, columns, say)
     task = task or _guess(ds)
     lang = lang or Counter(ds.with_format(None)["lang"]).most_common(1)[0][0]
     if task not in ("classification", "ner"):
@@ -85,7 +92,7 @@ def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable) -> tu
             f"task {task!r} can be loaded and checked, but not trained by this command", fix="use classification or ner"
         )
     say(f"cleaning {len(ds):,} rows ({task}, {lang})")
-    ds = RECIPES.get((task, lang), RECIPES[task, "en"])()(ds)
+    ds = (clean or RECIPES.get((task, lang), RECIPES[task, "en"])())(ds)
     _check_classes(ds, task)
     taken = take_and_split(ds, task, rows, seed)
     if rows is None and len(taken) < len(ds):
@@ -281,6 +288,7 @@ def run(
     seed: int = 0,  # of the draw, the split and the training
     rows: int | None = None,  # clean rows to use; None: enough for minutes on two cores; 0: all
     epochs: int | None = None,  # None: what suits the model
+    recipe: str | Path | None = None,  # a YAML file (chapter 48); None: the ready recipe for task and language
     force: bool = False,  # replace an earlier result
     say: Callable[[str], None] = lambda line: None,  # is told what is being done
     **columns,  # text=, label=, spans=: the file's column names, where they are not the usual ones
@@ -296,7 +304,7 @@ def run(
         raise DataError(
             f"{str(out)!r} holds an earlier result", fix="choose another folder (--out), or replace it (--force)"
         )
-    ds, task, lang = _prepare(source, task, lang, rows, seed, columns, say)
+    ds, task, lang = _prepare(source, task, lang, rows, seed, columns, say, recipe)
     model = model or ("zh-small" if lang == "zh" else "en-small")
     work = out.with_name(out.name + ".part")
     fitted, base = _train(ds, task, model, seed, epochs, work, say)
@@ -305,7 +313,7 @@ def run(
     _write_data(ds, work / "data", task)
     _write_json(m, work / "metrics.json")
     _write_json(history(ds).to_pandas().to_dict(orient="records"), work / "history.json")
-    (work / "README.md").write_text(_card(ds, source, name, task, lang, rows, m), encoding="utf-8")
+    (work / "README.md").write_text(_card(ds, source, name, task, lang, rows, recipe, m), encoding="utf-8")
     (work / "report.html").write_text(_report(m, ds, fitted, base, f"{name}, seed {seed}"), encoding="utf-8")
     _move(work, out)
     return Result(out, ds, fitted, base, m)
@@ -338,7 +346,7 @@ def _move(work: Path, out: Path):
     os.replace(work, out)
 
 
-def _card(ds: Dataset, source, name: str, task: str, lang: str, rows: int | None, m: dict) -> str:
+def _card(ds: Dataset, source, name: str, task: str, lang: str, rows, recipe, m: dict) -> str:
     known = SAMPLES.get(str(source))
     about = (
         f"Origin: {ASSETS[known.asset].requirement} on the Python package index, {known.what}."
@@ -347,7 +355,8 @@ def _card(ds: Dataset, source, name: str, task: str, lang: str, rows: int | None
     )
     licence = ASSETS[known.asset].licence.lower() if known else "unknown"
     files = {p: f"data/{p}.parquet" for p in SPLITS}
-    command = f"dataset-tutor run {name} --seed {m['seed']}" + ("" if rows is None else f" --rows {rows}")
+    wishes = {"seed": m["seed"], "rows": rows, "recipe": recipe and Path(recipe).name}
+    command = " ".join([f"dataset-tutor run {name}", *(f"--{k} {v}" for k, v in wishes.items() if v is not None)])
     return data_card(ds, name, task, lang, licence, files, f"{about}\n\n{_verdict(m)}", command)
 
 # %% ../nbs/90_pipeline.ipynb #479325d9
@@ -355,7 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="dataset-tutor", description="From a messy real data set to a fine-tuned model you can trust."
     )
-    sub = p.add_subparsers(dest="command", required=True, metavar="{lab,samples,run,version}")
+    sub = p.add_subparsers(dest="command", required=True, metavar="{lab,samples,suggest,run,version}")
     lab = sub.add_parser("lab", help="open the course in JupyterLab")
     lab.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
     s = sub.add_parser("samples", help="list the real data sets that can be used by name")
@@ -369,8 +378,15 @@ def _parser() -> argparse.ArgumentParser:
     r.add_argument("--seed", type=int, default=0)
     r.add_argument("--rows", type=int, help="clean rows to use; 0 for all (default: enough for minutes on two cores)")
     r.add_argument("--epochs", type=int)
+    r.add_argument("--recipe", metavar="FILE", help="clean as this YAML file says (see suggest)")
+    look = sub.add_parser("suggest", help="look at raw rows and propose how to clean them")
+    look.add_argument("source", metavar="INPUT", help="a sample's name, or a file, folder or archive")
+    look.add_argument("--task", choices=["classification", "ner"], help="found from the columns by default")
+    look.add_argument("--lang", help="found from the rows by default")
+    look.add_argument("--out", metavar="FILE", help="write the proposed recipe to this YAML file")
     for c in ("text", "label", "spans"):
-        r.add_argument(f"--{c}", metavar="COLUMN", help=f"the column that holds the {c}")
+        for command in (r, look):
+            command.add_argument(f"--{c}", metavar="COLUMN", help=f"the column that holds the {c}")
     r.add_argument("--force", action="store_true", help="replace an earlier result")
     sub.add_parser("version", help="versions, hardware, and what will be used")
     return p
@@ -383,8 +399,22 @@ def _out(line: object):
 
 def _run(args) -> None:
     columns = {c: v for c in ("text", "label", "spans") if (v := getattr(args, c)) is not None}
-    options = {k: getattr(args, k) for k in ("task", "lang", "model", "out", "seed", "rows", "epochs", "force")}
-    _out(run(args.source, **options, **columns, say=lambda line: _out(f"· {line}")))
+    options = {k: getattr(args, k) for k in "task lang model out seed rows epochs recipe force".split()}
+    _out(run(args.source, **options, **columns, say=_say))
+
+
+def _say(line: str):
+    _out(f"· {line}")
+
+
+def _suggest(args) -> None:
+    columns = {c: v for c in ("text", "label", "spans") if (v := getattr(args, c)) is not None}
+    if args.out and Path(args.out).exists():
+        raise DataError(f"{args.out!r} exists", fix="choose another file (--out)")
+    found = suggest(_load(args.source, args.task, args.lang, columns, _say))
+    _out(found)
+    if args.out:
+        _out(f"\n{write_recipe(found.recipe(), args.out)}: the steps without a question mark")
 
 
 def _samples(args) -> None:
@@ -434,7 +464,7 @@ def main(
     if not sys.stderr.isatty():
         show_progress(False)  # a log file wants lines, not bars
     try:
-        {"run": _run, "samples": _samples, "version": _version, "lab": _lab}[args.command](args)
+        {"run": _run, "samples": _samples, "suggest": _suggest, "version": _version, "lab": _lab}[args.command](args)
     except DataError as e:
         sys.stderr.write(f"dataset-tutor: {' '.join(str(e).split())}\n")
         return 2

@@ -247,3 +247,33 @@ def test_refusals():
         drop_shared_lines(some, rows=1)
     with pytest.raises(DataError, match="drop_missing first"):
         plant_duplicates(rows([None, ""]))
+
+
+def test_rows_with_one_signature_are_still_compared():
+    laughs = ["哈" * n for n in range(40, 100)]
+    assert len(set(chains(60, similar_pairs(laughs)))) == 1
+    page = " ".join(load_sample("reviews-en", rows=60, seed=0)["text"])[:5000]
+    pages = [f"{page} {i}" for i in range(500)]
+    assert len(set(chains(500, similar_pairs(pages)))) == 1
+    assert len(drop_near_duplicates(rows(pages))) == 1
+
+
+def test_missing_texts_and_lost_spans():
+    assert drop_shared_lines(rows(["a\nb", None]))["text"][:] == ["a\nb", None]
+    assert len(plant_duplicates(rows(["some text here", None]), rate=1.0)) == 4
+    foot = "Share it on Facebook\n"
+    spans = [[{"start": 5 + 12, "end": 5 + 20, "label": "ORG"}]] * 3
+    bare = drop_shared_lines(rows([f"page{c}\n{foot}" for c in "abc"], spans=spans))
+    assert bare["spans"][:] == [[]] * 3 and history(bare)[-1].notes["rows_with_lost_spans"] == 3
+
+
+def test_a_shared_footer_is_no_contamination():
+    foot = "sent from my telephone while I was on a train to the north, please excuse all errors"
+    test = rows([f"{w} {foot}" for w in ("first", "second", "third")] + [f"{i} {foot}" for i in range(60)])
+    train = rows([f"an entirely different message about {w}, with many more words. {foot}" for w in "ab"])
+    assert len(decontaminate(train, test=test)) == 2
+
+
+def test_numbers_as_groups():
+    old = rows([BREAKFAST.format("很"), BREAKFAST.format("真"), "别的"], group=[None, 7, None])
+    assert group_duplicates(old)["group"][:] == ["7", "7", None]

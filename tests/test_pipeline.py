@@ -154,3 +154,25 @@ def test_a_killed_run_goes_on(tmp_path):
     assert command(*words, "--out", tmp_path / "hit").returncode == 0
     a, b = [(tmp_path / d / "model" / "model.safetensors").read_bytes() for d in ("calm", "hit")]
     assert a == b and not (tmp_path / "hit.part").exists()
+
+
+def test_suggest_writes_a_recipe_that_run_follows(tmp_path, capsys):
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text("".join(json.dumps({"text": f"<b>{w}</b> day", "label": w[0]}) + "\n" for w in ("ab", "ba", "ab")),
+                   encoding="utf-8")  # fmt: skip
+    recipe = tmp_path / "recipe.yaml"
+    assert pipeline.main(["suggest", str(raw), "--out", str(recipe)]) == 0
+    told = capsys.readouterr().out
+    assert "clean_html()" in told and "drop_duplicates()" in told
+    assert pipeline.main(["suggest", str(raw), "--out", str(recipe)]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_run_cleans_as_the_recipe_says(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("steps: [lower_case]\n", encoding="utf-8")
+    rows, *_ = pipeline._prepare("reviews-en", None, None, 200, 0, {}, lambda line: None, recipe)
+    assert [r.op for r in history(rows)] == ["load", "lower_case", "take_rows", "split"]
+    assert all(t == t.lower() for t in rows["text"])
+    with pytest.raises(DataError, match="cannot be read"):
+        pipeline._prepare("reviews-en", None, None, 200, 0, {}, lambda line: None, tmp_path / "none.yaml")
