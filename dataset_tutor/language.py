@@ -320,7 +320,7 @@ def _look_up(counts: np.ndarray, table: np.ndarray, values: np.ndarray) -> np.nd
     at = np.minimum(np.searchsorted(table, values), len(table) - 1)
     return np.where(table[at] == values, counts[at], 0)
 
-# %% ../nbs/26_language.ipynb #912b215d
+# %% ../nbs/26_language.ipynb #00b11e7a
 @step
 def drop_improbable(
     ds: Dataset,
@@ -330,7 +330,7 @@ def drop_improbable(
     text: str = "text",
     seed: int = 0,
 ) -> Dataset:
-    "Drop the rows that are most surprising to a language model of the other rows: noise, other languages, mojibake."
+    "Drop the rows that are most surprising to a language model of the other rows: noise, mojibake, garbled text."
     if not 0 < share < 1:
         raise DataError(f"share={share} is not between 0 and 1", fix="0.01 drops one row in a hundred")
     texts, n = [t or "" for t in ds.with_format(None)[text]], len(ds)

@@ -166,7 +166,7 @@ def drop_outliers(
     reasons = {u: r for u, r, t in zip(uids, found, train) if t and r}
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {}
 
-# %% ../nbs/45_numbers.ipynb #f0bf1641
+# %% ../nbs/45_numbers.ipynb #7b484c4a
 def _centre_and_width(known: np.ndarray, how: str) -> tuple[float, float]:
     "The column becomes (x - centre) / width."
     low, q1, middle, q3, high = np.percentile(known, [0, 25, 50, 75, 100])
@@ -210,7 +210,8 @@ def scale_like(
     if not done:
         raise DataError("these rows were not scaled", fix="scale_numbers(like) first")
     for c, (centre, width) in (item for r in done for item in r.notes.items()):
-        _number_columns(ds, [c])   # complains if it is missing
+        if c not in ds.column_names:
+            raise DataError("this column is missing", c, fix="new rows need every column that was scaled")
         new = [None if np.isnan(v) else (v - centre) / width for v in _values(ds, c).tolist()]
         ds = _replaced(ds, c, new, Value("float64"))
     return ds
