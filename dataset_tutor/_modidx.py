@@ -266,6 +266,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'dataset_tutor.core.Verb.own': ('core.html#verb.own', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Verb.run': ('core.html#verb.run', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Verb.stream': ('core.html#verb.stream', 'dataset_tutor/core.py'),
+                                    'dataset_tutor.core.Verb.told': ('core.html#verb.told', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core._brief': ('core.html#_brief', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core._changed_rows': ('core.html#_changed_rows', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core._check_uids': ('core.html#_check_uids', 'dataset_tutor/core.py'),

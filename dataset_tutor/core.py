@@ -430,6 +430,7 @@ class Verb:
     "A named operation on rows; made by the decorators `step`, `mapper` and `row_filter`."
 
     kind = "step"
+    secret: tuple[str, ...] = ()  # options that no record, fingerprint or file may hold
 
     def __init__(self, fn: Callable):
         self.fn = fn
@@ -444,6 +445,10 @@ class Verb:
         "The options that the wrapped function itself takes."
         names = [p.name for p in inspect.signature(self.fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
         return {k: v for k, v in params.items() if k in names}
+
+    def told(self, params: dict) -> dict:
+        "The options that may be written down."
+        return {k: v for k, v in params.items() if k not in self.secret}
 
     def __call__(self, ds=None, /, **params):
         known = [p for p in self.__signature__.parameters if p != "ds"]
@@ -460,7 +465,7 @@ class Verb:
         began = time.perf_counter()
         out = self.fn(ds, **params)
         out, reasons, notes = out if isinstance(out, tuple) else (out, {}, {})
-        return _record(self.__name__, params, ds, out, reasons, notes, began)
+        return _record(self.__name__, self.told(params), ds, out, reasons, notes, began)
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
         raise DataError(f"{self.__name__} needs to see all rows at once and cannot run on a stream",
@@ -557,7 +562,8 @@ class Mapper(Verb):
             from datasets import Value
 
             features["_note"] = Value("string")
-        print_ = _fingerprint_after(ds, self.__name__, params)
+        told = self.told(params)
+        print_ = _fingerprint_after(ds, self.__name__, told | ({} if told == params else {"salt": os.urandom(8)}))
         out = ds.map(self._function(params), batched=True, num_proc=num_proc, features=features, desc=self.__name__,
                      load_from_cache_file=False, new_fingerprint=print_)
         reasons: dict[str, str] = {}
@@ -565,11 +571,11 @@ class Mapper(Verb):
             reasons = {u: n for u, n in zip(out["uid"], out["_note"]) if n}
             out = out.remove_columns("_note")
         notes = {"rows_with_lost_spans": len(reasons)} if reasons else {}
-        return _record(self.__name__, params, ds, out, reasons, notes, began)
+        return _record(self.__name__, self.told(params), ds, out, reasons, notes, began)
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
         "Edit texts as they flow by; counts become known as the stream is read."
-        out = _stream_record(ds, self.__name__, params)
+        out = _stream_record(ds, self.__name__, self.told(params))
         tally, edit, text = _TALLIES[records(out)[-1].id], self._function(params), params.get("text", "text")
 
         def batch(b):
@@ -651,11 +657,12 @@ class RowFilter(Verb):
         for at in range(0, len(ds), 10_000):
             reasons += self._reasons(plain.select_columns(names)[at : at + 10_000], params)
         out = pick_rows(ds, [i for i, r in enumerate(reasons) if r is None])
-        return _record(self.__name__, params, ds, out, {u: r for u, r in zip(plain["uid"], reasons) if r}, {}, began)
+        reasons = {u: r for u, r in zip(plain["uid"], reasons) if r}
+        return _record(self.__name__, self.told(params), ds, out, reasons, {}, began)
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
         "Drop rows as they flow by; counts become known as the stream is read."
-        out = _stream_record(ds, self.__name__, params)
+        out = _stream_record(ds, self.__name__, self.told(params))
         tally = _TALLIES[records(out)[-1].id]
 
         def batch(b):

@@ -262,12 +262,13 @@ def _amended(value, hide: Callable[[str], str]):
 class _Hider(Mapper):
     "A mapper that leaves nothing of what it hid in the records, and no secret option."
 
+    secret = ("key", "more")
+
     def _forget(self, ds, params: dict):
-        own, secret = self.own(params), ("key", "more")
+        own = self.own(params)
         old = [asdict(r) for r in records(ds)]
         for r in old:
             r["trail"] = _pack(_amended(unpack_trail(Record(**r)), lambda t: self.fn(t, **own)))
-        old[-1]["params"] = {k: v for k, v in old[-1]["params"].items() if k not in secret}
         return _with_records(ds, [Record(**r) for r in old])
 
     def run(self, ds: Dataset, **params) -> Dataset:

@@ -48,9 +48,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
-# %% ../nbs/48_recipes.ipynb #7318e199
+# %% ../nbs/48_recipes.ipynb #6c82c5a3
 _MORE_STEPS = (distribution, language, numbers)  # imported, so that a file can name their steps
-_SECRET = {"key", "more"}  # options that hold a secret or a function
 
 
 def _plain(value, step: str, option: str):
@@ -75,10 +74,10 @@ def to_yaml(
     "A recipe as YAML: its name, and its steps in order, with the options that were given."
     steps = []
     for s in recipe.steps:
-        if secret := _SECRET & {k for k, v in s.params.items() if v}:
-            raise DataError(f"{s.name} has the option {min(secret)!r}, which does not belong into a file",
+        if secret := [k for k in s.verb.secret if s.params.get(k)]:
+            raise DataError(f"{s.name} has the option {secret[0]!r}, which does not belong into a file",
                             fix="leave it out here, and give it in Python after the recipe was read")
-        options = {k: _plain(v, s.name, k) for k, v in s.params.items() if k not in _SECRET}
+        options = {k: _plain(v, s.name, k) for k, v in s.verb.told(s.params).items()}
         steps.append({s.name: options} if options else s.name)
     return yaml.safe_dump({"name": recipe.name, "steps": steps}, sort_keys=False, allow_unicode=True)
 

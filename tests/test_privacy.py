@@ -140,3 +140,11 @@ def test_hostile_texts_take_linear_time(bait):
 
 def test_every_kind_is_tried():
     assert set(VALUES.values()) == set(FINDERS)
+
+
+def test_the_key_decides_the_hash_and_nothing_that_is_written_down():
+    ds = add_uids(Dataset.from_dict({"text": ["mail ann@example.org", "nothing"]}), "t")
+    one, two = (mask_pii(ds, how="hash", key=k * 20) for k in "ab")
+    assert one["text"][0] != two["text"][0]
+    assert records(one)[-1].id == records(two)[-1].id and records(one)[-1].params == {"how": "hash"}
+    assert one._fingerprint != mask_pii(ds, how="hash", key="a" * 20)._fingerprint   # salted: no key can be tried on it
