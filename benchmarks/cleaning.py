@@ -32,9 +32,12 @@ rows = NestedDataset(Dataset.from_list(lines))
 ops = [FixUnicodeMapper(num_proc=n), CleanHtmlMapper(num_proc=n), CleanLinksMapper(num_proc=n),
        WhitespaceNormalizationMapper(num_proc=n), TextLengthFilter(min_len=2, max_len=10000, num_proc=n),
        DocumentDeduplicator(num_proc=n)]
-start = time.perf_counter()
-out = rows.process(ops)
-print(json.dumps([time.perf_counter() - start, len(out)]))
+seconds = {}
+for op in ops:
+    start = time.perf_counter()
+    rows = rows.process([op])
+    seconds[type(op).__name__] = round(time.perf_counter() - start, 2)
+print(json.dumps([seconds, len(rows)]))
 """
 
 
@@ -50,7 +53,7 @@ def make(n: int) -> list[dict]:
     return [{"text": f"{texts[i % len(texts)]} {i // len(texts)}"} for i in range(n)]
 
 
-def ours(lines: list[dict], num_proc: int) -> tuple[float, int]:
+def ours(lines: list[dict], num_proc: int) -> tuple[dict, int]:
     from datasets import Dataset
 
     from dataset_tutor.cleaning import Recipe, drop_duplicates, normalize_unicode, normalize_whitespace
@@ -63,9 +66,18 @@ def ours(lines: list[dict], num_proc: int) -> tuple[float, int]:
     recipe = Recipe(normalize_unicode(**more), clean_html(**more), links, normalize_whitespace(**more),
                     filter_length(least=2, most=10_000), drop_duplicates())
     rows = add_uids(Dataset.from_list(lines), "bench")
-    start = time.perf_counter()
-    out = recipe(rows)
-    return time.perf_counter() - start, len(out)
+    seconds = {}
+    for step in recipe.steps:
+        start = time.perf_counter()
+        rows = step(rows)
+        seconds[step.name] = round(time.perf_counter() - start, 2)
+    return seconds, len(rows)
+
+
+def tell(name: str, seconds: dict, rows: int, left: int):
+    total = sum(seconds.values())
+    print(f"{name:<14} {total:7.1f} s  {rows / total:9,.0f} rows/s  {left:,} rows left")
+    print("   " + ", ".join(f"{step} {s}" for step, s in seconds.items()), flush=True)
 
 
 def main():
@@ -76,7 +88,7 @@ def main():
     args = parser.parse_args()
     lines = make(args.rows)
     seconds, left = ours(lines, args.num_proc)
-    print(f"{'dataset_tutor':<14} {seconds:7.1f} s  {args.rows / seconds:9,.0f} rows/s  {left:,} rows left", flush=True)
+    tell("dataset_tutor", seconds, args.rows, left)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
@@ -85,8 +97,8 @@ def main():
         print("Data-Juicer    did not run:", done.stderr.strip().splitlines()[-1])
         return
     theirs, left = json.loads(done.stdout.strip().splitlines()[-1])
-    print(f"{'Data-Juicer':<14} {theirs:7.1f} s  {args.rows / theirs:9,.0f} rows/s  {left:,} rows left")
-    print(f"{theirs / seconds:.1f} times the rows a second")
+    tell("Data-Juicer", theirs, args.rows, left)
+    print(f"{sum(theirs.values()) / sum(seconds.values()):.1f} times the rows a second")
 
 
 if __name__ == "__main__":
