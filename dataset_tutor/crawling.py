@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -57,8 +58,14 @@ class PracticeServer:
     def __init__(self, site: dict):
         from http.server import ThreadingHTTPServer
 
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                "A visitor who hangs up is no error of the site's; anything else is shown."
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(request, client_address)
+
         self.log = []  # (seconds, path) of every visit
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(site, self.log))
+        self.server = Server(("127.0.0.1", 0), _handler(site, self.log))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self):

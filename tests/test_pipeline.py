@@ -170,9 +170,9 @@ def test_suggest_writes_a_recipe_that_run_follows(tmp_path, capsys):
 
 def test_run_cleans_as_the_recipe_says(tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("steps: [lower_case]\n", encoding="utf-8")
+    recipe.write_text("steps: [drop_missing, lower_case]\n", encoding="utf-8")
     rows, *_ = pipeline._prepare("reviews-en", None, None, 200, 0, {}, lambda line: None, recipe)
-    assert [r.op for r in history(rows)] == ["load", "lower_case", "take_rows", "split"]
+    assert [r.op for r in history(rows)] == ["load", "drop_missing", "lower_case", "take_rows", "split"]
     assert all(t == t.lower() for t in rows["text"])
     with pytest.raises(DataError, match="cannot be read"):
         pipeline._prepare("reviews-en", None, None, 200, 0, {}, lambda line: None, tmp_path / "none.yaml")
