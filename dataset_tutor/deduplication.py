@@ -154,6 +154,13 @@ def _size(threshold: float) -> int:
 _CROWD = 32  # rows in a bucket that are compared with each other
 
 
+def _matches(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "For each number from low[i] to high[i] - 1: i and the number."
+    many = high - low
+    hit = np.repeat(np.arange(len(low)), many)
+    return hit, low[hit] + np.arange(len(hit)) - np.repeat(np.cumsum(many) - many, many)
+
+
 def _bucket_pairs(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "All pairs of rows with equal values (two arrays), and the rows whose bucket is crowded."
     order = np.argsort(values)
@@ -162,10 +169,8 @@ def _bucket_pairs(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.
     size = np.diff(np.r_[start, len(values)])
     of, end = np.repeat(size, size), np.repeat(start + size, size)
     at = np.flatnonzero((of <= _CROWD) & (end - np.arange(len(values)) > 1))
-    others = end[at] - at - 1
-    left = np.repeat(at, others)
-    right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(others) - others, others)
-    return rows[left], rows[right], np.sort(rows[of > _CROWD])
+    left, right = _matches(at + 1, end[at])
+    return rows[at[left]], rows[right], np.sort(rows[of > _CROWD])
 
 
 def _column_pairs(signatures: np.ndarray, rows: np.ndarray, column: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -518,13 +523,6 @@ def drop_near_contradictions(
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {}
 
 # %% ../nbs/25_deduplication.ipynb #5be5e980
-def _matches(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "For each number from low[i] to high[i] - 1: i and the number."
-    many = high - low
-    hit = np.repeat(np.arange(len(low)), many)
-    return hit, low[hit] + np.arange(len(hit)) - np.repeat(np.cumsum(many) - many, many)
-
-
 def _contained(texts: Sequence[str], inside: Sequence[str], share: float, least: int = 16) -> dict[int, int]:
     "Of `texts` those that hold at least such a share of the shingles of one of `inside`: {number: number}."
     hashes, offsets = shingles(inside, 12)
@@ -568,7 +566,8 @@ def decontaminate(
     for a, b in zip(near.left.tolist(), near.right.tolist()):   # keys of test rows come first
         if a in of_test:
             like.setdefault(b, of_test[a])
-    within = _contained([text_key(t or "") for t in mine], [text_key(t or "") for t in theirs], threshold)
+    normal = [keys[k] if k >= 0 else "" for k in key_of]
+    within = _contained(normal[len(theirs):], normal[:len(theirs)], threshold)
     uids, tested = ds.with_format(None)["uid"][:], test.with_format(None)["uid"][:]
     reasons = {uids[i]: f"contains test row {tested[j]}" for i, j in within.items()}
     reasons |= {uids[i]: f"near copy of test row {tested[like[k]]}"

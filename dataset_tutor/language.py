@@ -85,6 +85,11 @@ def stop_words(
     return frozenset(w for w in lists.stopwords(lang) if w not in KEEP)
 
 
+@lru_cache(1)
+def _both_lists() -> frozenset:
+    return stop_words("en") | stop_words("zh")
+
+
 @mapper
 def drop_stop_words(
     text: str,
@@ -92,7 +97,7 @@ def drop_stop_words(
     words: Sequence[str] | None = None,  # None: the English and the Chinese list, without negations and judgements
 ) -> str:
     "Remove stop words, for word counts and pictures. A model that reads sentences needs them."
-    stop = (stop_words("en") | stop_words("zh")) if words is None else frozenset(words)
+    stop = _both_lists() if words is None else frozenset(words)
     edits = []
     for a, b in segment(text):
         word = text[a:b].casefold().replace("’", "'")
@@ -176,6 +181,14 @@ def suggest_spelling(
     return table.sort_values(["commonness", "word"], ascending=[False, True], ignore_index=True)
 
 
+@lru_cache(8)
+def _any_of(words: tuple) -> re.Pattern:
+    "Finds these words and phrases, the longest first; Latin ones only as a whole."
+    letter = "[A-Za-z0-9_]"
+    found = [re.escape(w) for w in sorted(words, key=len, reverse=True)]
+    return re.compile("|".join(rf"(?<!{letter}){w}(?!{letter})" if w[:1].isascii() else w for w in found))
+
+
 @mapper
 def replace_words(
     text: str,
@@ -183,12 +196,7 @@ def replace_words(
     words: Mapping[str, str],  # accepted corrections, of either language
 ) -> str:
     "Replace words and phrases; Latin ones only as a whole. Spans move along."
-    if not words:
-        return text
-    letter = "[A-Za-z0-9_]"
-    found = [re.escape(w) for w in sorted(words, key=len, reverse=True)]
-    whole = "|".join(rf"(?<!{letter}){w}(?!{letter})" if w[:1].isascii() else w for w in found)
-    return resub(re.compile(whole), lambda m: words[m[0]], text)
+    return resub(_any_of(tuple(words)), lambda m: words[m[0]], text) if words else text
 
 # %% ../nbs/26_language.ipynb #c323d9fe
 _ABBREVIATION = re.compile(

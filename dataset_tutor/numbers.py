@@ -47,6 +47,15 @@ def _train(ds: Dataset) -> np.ndarray:
     return np.array(ds.with_format(None)["split"][:]) == "train"
 
 
+def _learn(ds: Dataset, column: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "All values of a column, and those of the training rows that are there."
+    values = _values(ds, column)
+    known = values[train & ~np.isnan(values)]
+    if not len(known):
+        raise DataError("no training row has a value to learn from", column, fix="drop the column")
+    return values, known
+
+
 def describe_numbers(
     ds: Dataset,
     columns: Sequence[str] | None = None,  # None: all columns that hold numbers
@@ -141,10 +150,7 @@ def find_outliers(
         forest = ensemble.IsolationForest(contamination=limit, random_state=seed).fit(table[train])
         return ["isolated by few cuts" if x < 0 else None for x in forest.predict(table)]
     for c in names:
-        values = _values(ds, c)
-        known = values[train & ~np.isnan(values)]
-        if not len(known):
-            raise DataError("no training row has a value to learn from", c, fix="drop the column")
+        values, known = _learn(ds, c, train)
         low, high = _bounds(known, how, limit)
         for i in np.flatnonzero((values < low) | (values > high)):
             reasons[i] = reasons[i] or f"{c}={values[i]:.4g} is outside {low:.4g} to {high:.4g}"
@@ -175,6 +181,13 @@ def _centre_and_width(known: np.ndarray, how: str) -> tuple[float, float]:
     return (float(centre), float(width)) if low < high and width else (float(middle), 1.0)   # a constant becomes zero
 
 
+def _scaled(ds: Dataset, column: str, centre: float, width: float) -> Dataset:
+    from datasets import Value
+
+    new = [None if np.isnan(v) else (v - centre) / width for v in _values(ds, column).tolist()]
+    return _replaced(ds, column, new, Value("float64"))
+
+
 @step
 def scale_numbers(
     ds: Dataset,
@@ -183,19 +196,12 @@ def scale_numbers(
     how: str = "standard",  # or "minmax", "symmetric", "robust"
 ) -> Dataset:
     "Scale numeric columns with numbers learned from the training rows; the record keeps them. Gaps stay gaps."
-    from datasets import Value
-
     if how not in ("minmax", "symmetric", "standard", "robust"):
         raise DataError(f"how={how!r} is unknown", fix="use 'minmax', 'symmetric', 'standard' or 'robust'")
     train, notes = _train(ds), {}
     for c in _number_columns(ds, columns):
-        values = _values(ds, c)
-        known = values[train & ~np.isnan(values)]
-        if not len(known):
-            raise DataError("no training row has a value to learn from", c, fix="drop the column")
-        centre, width = notes[c] = _centre_and_width(known, how)
-        new = [None if np.isnan(v) else (v - centre) / width for v in values.tolist()]
-        ds = _replaced(ds, c, new, Value("float64"))
+        notes[c] = _centre_and_width(_learn(ds, c, train)[1], how)
+        ds = _scaled(ds, c, *notes[c])
     return ds, {}, notes
 
 
@@ -204,14 +210,11 @@ def scale_like(
     like: Dataset,  # rows that went through `scale_numbers`
 ) -> Dataset:
     "Scale new rows with the numbers that `like` was scaled with."
-    from datasets import Value
-
     done = [r for r in records(like) if r.op == "scale_numbers"]
     if not done:
         raise DataError("these rows were not scaled", fix="scale_numbers(like) first")
     for c, (centre, width) in (item for r in done for item in r.notes.items()):
         if c not in ds.column_names:
             raise DataError("this column is missing", c, fix="new rows need every column that was scaled")
-        new = [None if np.isnan(v) else (v - centre) / width for v in _values(ds, c).tolist()]
-        ds = _replaced(ds, c, new, Value("float64"))
+        ds = _scaled(ds, c, centre, width)
     return ds

@@ -397,10 +397,13 @@ def _out(line: object):
     sys.stdout.flush()
 
 
+def _columns(args) -> dict:
+    return {c: v for c in ("text", "label", "spans") if (v := getattr(args, c)) is not None}
+
+
 def _run(args) -> None:
-    columns = {c: v for c in ("text", "label", "spans") if (v := getattr(args, c)) is not None}
     options = {k: getattr(args, k) for k in "task lang model out seed rows epochs recipe force".split()}
-    _out(run(args.source, **options, **columns, say=_say))
+    _out(run(args.source, **options, **_columns(args), say=_say))
 
 
 def _say(line: str):
@@ -408,10 +411,9 @@ def _say(line: str):
 
 
 def _suggest(args) -> None:
-    columns = {c: v for c in ("text", "label", "spans") if (v := getattr(args, c)) is not None}
     if args.out and Path(args.out).exists():
         raise DataError(f"{args.out!r} exists", fix="choose another file (--out)")
-    found = suggest(_load(args.source, args.task, args.lang, columns, _say))
+    found = suggest(_load(args.source, args.task, args.lang, _columns(args), _say))
     _out(found)
     if args.out:
         _out(f"\n{write_recipe(found.recipe(), args.out)}: the steps without a question mark")
