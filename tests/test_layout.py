@@ -99,6 +99,15 @@ def test_light_modules_stay_light(name):
     assert done.stdout.split() == [], f"import these inside the functions of {name} that need them"
 
 
+def test_a_pin_is_only_for_pythons_that_can_have_it():
+    "Down to the patch release: on Debian 12's 3.11.2 a pin that wants 3.11.5 would make the whole install impossible"
+    from build_constraints import pin_lines
+    rows = [("Old", "1.0", ">=3.8", []), ("patchy", "4.1", ">=3.11.5", ["needed>=1"]), ("needed", "2.0", ">=3.9", []),
+            ("minor", "3.0+cpu", ">=3.12,!=3.12.1", ["old; extra == 'x'"])]
+    assert pin_lines(rows) == ['minor==3.0; python_version >= "3.12"', 'needed==2.0; python_full_version >= "3.11.5"',
+                               "old==1.0", 'patchy==4.1; python_full_version >= "3.11.5"']
+
+
 def test_constraints_pin_every_requirement():
     "Each direct requirement has a pin that it accepts, and no pin names a machine or an index"
     lines = [ln.split("#")[0].strip() for ln in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()]

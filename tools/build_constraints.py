@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST = (3, 10)
+OLDEST = (3, 10, 0)
 LEFT_OUT = re.compile(r"dataset.tutor$|nvidia|cuda|triton", re.IGNORECASE)
 HEADER = """\
 # Every version that `make lab` and `make test` install, resolved together in a fresh environment on Python {python}.
@@ -42,12 +42,22 @@ def resolve(env: Path, pins: list) -> list:
 
 
 def first_python(pythons: str) -> tuple:
-    "The oldest minor version, from OLDEST on, that a `Requires-Python` accepts"
+    "The oldest version, from OLDEST on, that a `Requires-Python` accepts; Debian 12 has 3.11.2, so patches count too"
     from packaging.specifiers import SpecifierSet
-    major, minor = OLDEST
-    while not SpecifierSet(pythons).contains(f"{major}.{minor}.99"):
+    accepted, (major, minor, patch) = SpecifierSet(pythons), OLDEST
+    while not accepted.contains(f"{major}.{minor}.99"):
         minor += 1
-    return major, minor
+    while not accepted.contains(f"{major}.{minor}.{patch}"):
+        patch += 1
+    return major, minor, patch
+
+
+def marker(oldest: tuple) -> str:
+    "What follows a pin that only Pythons from `oldest` on can have"
+    major, minor, patch = oldest
+    if oldest == OLDEST:
+        return ""
+    return f'; python_full_version >= "{major}.{minor}.{patch}"' if patch else f'; python_version >= "{major}.{minor}"'
 
 
 def oldest_pythons(rows: list) -> dict:
@@ -81,8 +91,8 @@ def pin_lines(rows: list) -> list:
     oldest, lines = oldest_pythons(rows), []
     for name, version, _, _ in rows:
         name = canonicalize_name(name)
-        marker = f'; python_version >= "{oldest[name][0]}.{oldest[name][1]}"' if oldest[name] > OLDEST else ""
-        lines.append(f"{name}=={version.split('+')[0]}{marker}")     # a local build (+cpu) satisfies the plain version
+        plain = version.split("+")[0]       # which a local build (+cpu) satisfies
+        lines.append(f"{name}=={plain}{marker(oldest[name])}")
     return sorted(set(lines))
 
 
