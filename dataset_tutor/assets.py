@@ -167,6 +167,9 @@ _MODELS = [
           57_822_265, "model", "Apache-2.0", ("polyhymnia/data/simbert_v2_small.zip",),
           "chinese_roformer-sim-char-ft small, a TensorFlow checkpoint",
           inner="chinese_roformer-sim-char-ft_L-6_H-384_A-6"),
+    Asset("aptagger", "textblob-aptagger==0.2.0", "1ed281f37b3646475503ce77347d0ed92a5f4de176a63c6ab4d1064636067dcc",
+          3_412_764, "model", "MIT", ("textblob_aptagger/trontagger-0.1.0.pickle",),
+          "weights of an English part-of-speech tagger, read without running anything"),
 ]
 
 # %% ../nbs/05_assets.ipynb #1027b50e

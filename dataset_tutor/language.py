@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .columns import guess_lang
 from .core import DataError, Edited, mapper, pick_rows, resub, row_filter, step
 from .deduplication import _codes, _mix
-from .models import need
+from .models import embed, need
 from .tagging import CJK
 
 # %% auto #0
-__all__ = ['KEEP', 'AMONG', 'segment', 'tag_words', 'stop_words', 'drop_stop_words', 'lower_case', 'expand_contractions',
-           'mask_numbers', 'suggest_spelling', 'replace_words', 'sentences', 'language_of', 'filter_language',
-           'script_shares', 'CharModel', 'drop_improbable']
+__all__ = ['KEEP', 'AMONG', 'segment', 'stop_words', 'drop_stop_words', 'lower_case', 'expand_contractions', 'mask_numbers',
+           'suggest_spelling', 'replace_words', 'swear_words', 'filter_words', 'sentences', 'language_of',
+           'filter_language', 'script_shares', 'CharModel', 'drop_improbable', 'off_topic', 'drop_off_topic']
 
 # %% ../nbs/26_language.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -47,22 +48,6 @@ def segment(
     for m in _RUN.finditer(text):
         at = m.start()
         out += [(at + s, at + e) for _, s, e in _splitter().tokenize(m[1])] if m[1] else [m.span()]
-    return out
-
-# %% ../nbs/26_language.ipynb #aa0b09be
-def tag_words(
-    text: str,
-) -> list[tuple[int, int, str]]:  # start, end, part of speech in jieba's letters; "x" outside Chinese
-    "Chinese words with their part of speech."
-    out = []
-    for m in _RUN.finditer(text):
-        if not m[1]:
-            out.append((*m.span(), "x"))
-            continue
-        at = m.start()
-        for word, kind in _splitter().tag(m[1]):
-            out.append((at, at + len(word), kind))
-            at += len(word)
     return out
 
 # %% ../nbs/26_language.ipynb #fac311fc
@@ -197,6 +182,29 @@ def replace_words(
 ) -> str:
     "Replace words and phrases; Latin ones only as a whole. Spans move along."
     return resub(_any_of(tuple(words)), lambda m: words[m[0]], text) if words else text
+
+# %% ../nbs/26_language.ipynb #c97db5d5
+@lru_cache(8)
+def swear_words(
+    lang: str = "en",  # en or zh, and ten others of the list
+) -> frozenset:
+    "The List of Dirty, Naughty, Obscene and Otherwise Bad Words (LDNOOBW, CC-BY 4.0) of a language."
+    (expletives,) = need("expletives", extra="clean")
+    if not (words := expletives.load(sources=[f"ldnoobw-{lang}"])):
+        raise DataError(f"lang={lang!r} has no list here", fix="use 'en' or 'zh', or give filter_words your own words")
+    return frozenset(w for w in words if len(w) > 1 and not w.replace(".", "").isdigit())
+
+
+@row_filter
+def filter_words(
+    text,
+    *,
+    words: Sequence[str],  # not to occur
+    most: int = 0,  # so often they may
+) -> str | None:
+    "Drop rows that hold listed words: Latin ones as a whole and in any case, Chinese ones anywhere."
+    found = _any_of(tuple(sorted(w.casefold() for w in words))).findall(text.casefold()) if words else []
+    return f"holds {', '.join(dict.fromkeys(found))}" if len(found) > most else None
 
 # %% ../nbs/26_language.ipynb #c323d9fe
 _ABBREVIATION = re.compile(
@@ -353,3 +361,51 @@ def drop_improbable(
     reasons = {uids[i]: f"{bits[i]:.1f} bits a character" for i in worst}
     kept = [i for i, u in enumerate(uids) if u not in reasons]
     return pick_rows(ds, kept), reasons, {"usual": round(float(np.median(bits)), 2) if n else 0.0}
+
+# %% ../nbs/26_language.ipynb #3aa27b44
+def off_topic(
+    texts: Sequence[str],
+    like: Sequence[str] | None = None,  # examples of the topic; None: the texts themselves are
+    neighbours: int = 10,
+    sample: int = 5000,  # texts that the rows are compared with, at most: so the cost grows with the rows alone
+    model: str | None = None,  # an encoder; None: en-small or zh-small by the texts
+    seed: int = 0,
+) -> np.ndarray:  # 0 in the middle of the topic, about 1 for unrelated texts
+    "How far each text is from its nearest neighbours: one minus the mean cosine to `neighbours` of them."
+    model = model or ("zh-small" if guess_lang(texts) == "zh" else "en-small")
+    vectors, mine = embed(texts, model), None
+    if like is None:
+        mine = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
+    others = vectors[mine] if like is None else embed(list(like)[:sample], model)
+    column = {} if mine is None else {int(row): i for i, row in enumerate(mine)}
+    out, k = np.empty(len(texts)), min(neighbours, max(1, len(others) - 1))
+    for at in range(0, len(texts), 1000):
+        alike = vectors[at:at + 1000] @ others.T
+        for row in range(len(alike)):
+            if at + row in column:   # a text is no neighbour of itself
+                alike[row, column[at + row]] = -1
+        out[at:at + 1000] = 1 - np.partition(alike, -k, axis=1)[:, -k:].mean(axis=1)
+    return out
+
+
+@step
+def drop_off_topic(
+    ds: Dataset,
+    *,
+    share: float = 0.01,  # of rows to drop, the farthest first
+    like: Sequence[str] | None = None,  # examples of the topic
+    neighbours: int = 10,
+    model: str | None = None,
+    text: str = "text",
+    seed: int = 0,
+) -> Dataset:
+    "Drop the rows that stand farthest from all others, or from examples of the topic."
+    if not 0 < share < 1:
+        raise DataError(f"share={share} is not between 0 and 1", fix="0.01 drops one row in a hundred")
+    if len(ds) < 3:
+        raise DataError(f"{len(ds)} rows have no neighbours to compare with", text, fix="give more rows")
+    plain = ds.with_format(None)
+    far = off_topic([t or "" for t in plain[text]], like, neighbours, model=model, seed=seed)
+    worst = np.argsort(-far, kind="stable")[:round(share * len(ds))]
+    reasons = {plain["uid"][int(i)]: f"distance {far[i]:.2f}, usual is {np.median(far):.2f}" for i in worst}
+    return pick_rows(ds, [i for i, u in enumerate(plain["uid"]) if u not in reasons]), reasons, {}

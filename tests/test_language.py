@@ -15,17 +15,20 @@ from dataset_tutor.language import (
     drop_improbable,
     drop_stop_words,
     expand_contractions,
+    drop_off_topic,
     filter_language,
+    filter_words,
     language_of,
     lower_case,
     mask_numbers,
+    off_topic,
     replace_words,
     script_shares,
     segment,
     sentences,
     stop_words,
     suggest_spelling,
-    tag_words,
+    swear_words,
 )
 from tests.test_core import texts
 
@@ -36,7 +39,7 @@ def rows(some, **more):
 
 @given(texts)
 def test_words_and_sentences_cover_the_text(text):
-    for places in (segment(text), [(a, b) for a, b, _ in tag_words(text)], sentences(text)):
+    for places in (segment(text), sentences(text)):
         assert all(a < b for a, b in places)
         assert all(b <= c for (_, b), (c, _) in zip(places, places[1:]))
         covered = {i for a, b in places for i in range(a, b)}
@@ -50,11 +53,6 @@ def test_words_and_sentences_cover_the_text(text):
 def test_segment(text, want):
     got = [text[a:b] for a, b in segment(text)]
     assert got == want if want is not None else "".join(got) == text
-
-
-def test_parts_of_speech():
-    text = "北京的早餐不错"
-    assert ("北京", "ns") in [(text[a:b], k) for a, b, k in tag_words(text)]
 
 
 @pytest.mark.parametrize("text, want", [
@@ -197,3 +195,27 @@ def test_hostile_texts_end_in_time(bait):
     for fn in (sentences, segment, mask_numbers, expand_contractions, drop_stop_words, lower_case):
         fn(bait)
     assert time.perf_counter() - start < 20
+
+
+def test_listed_words_count_whole_in_latin_and_anywhere_in_chinese():
+    ds = rows(["Scunthorpe", "CUNT!", "你他妈的", "good", ""])
+    assert filter_words(ds, words=["cunt", "他妈的"])["text"][:] == ["Scunthorpe", "good", ""]
+    assert filter_words(rows(["a b a", "a"]), words=["A"], most=1)["text"][:] == ["a"]
+    assert len(filter_words(ds, words=[])) == len(ds)
+    assert "他妈的" in swear_words("zh") and len(swear_words("en")) > 300
+    with pytest.raises(DataError, match="no list"):
+        swear_words("xx")
+
+
+def test_off_topic_rows_stand_apart():
+    texts = [f"the hotel room number {i} was clean and quiet" for i in range(40)] + ["stock prices fell in Tokyo today"]
+    assert off_topic(texts).argmax() == 40
+    assert off_topic(texts, like=texts[40:], neighbours=1).argmin() == 40
+    assert off_topic(texts, sample=10).argmax() == 40
+    gone = dropped(drop_off_topic(rows(texts), share=0.02))
+    assert list(gone.text) == texts[40:] and "usual is" in gone.reason[0]
+    for bad in (0, 1):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            drop_off_topic(rows(texts), share=bad)
+    with pytest.raises(DataError, match="no neighbours"):
+        drop_off_topic(rows(["one"]))
