@@ -18,11 +18,13 @@ from unicodedata import is_normalized
 import ftfy
 from ftfy.badness import is_bad
 
-from .core import DataError, Edited, Step, mapper, pick_rows, resub, row_filter, step
+from .core import DataError, Edited, Step, is_stream, mapper, pick_rows, progress, resub
+from .core import row_filter, step
 
 # %% auto #0
 __all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'normalize_unicode', 'normalize_whitespace', 'drop_missing', 'text_key',
-           'drop_contradictions', 'drop_duplicates', 'Recipe', 'reviews_en', 'reviews_zh', 'ner_en', 'ner_zh']
+           'drop_contradictions', 'drop_unknown_labels', 'drop_duplicates', 'Recipe', 'reviews_en', 'reviews_zh',
+           'ner_en', 'ner_zh']
 
 # %% ../nbs/20_cleaning.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -173,27 +175,69 @@ def _by_key(ds: Dataset, text: str) -> dict[str, list[int]]:
         groups[hashlib.blake2b(key, digest_size=16).digest()].append(i)
     return groups
 
+# %% ../nbs/20_cleaning.ipynb #1f9cc3d0
+def _add_uid_column(ds: Dataset, name: str, uids: list) -> Dataset:
+    "A column of uids, of type string even where all are None."
+    from datasets import Value
+
+    return ds.add_column(name, uids, feature=Value("string"))
+
 # %% ../nbs/20_cleaning.ipynb #5da9c14c
 @step
 def drop_contradictions(
     ds: Dataset,
     *,
-    how: str = "drop",  # "drop" every row of such a text, or keep the majority's rows by "vote" (a tie is dropped)
+    how: str = "drop",  # "drop" such rows, keep the majority's by "vote" (a tie is dropped), or "mark" all for a person
     text: str = "text",
     label: str = "label",
 ) -> Dataset:
-    "Rows that have the same text but not the same label (or spans)."
-    if how not in ("drop", "vote"):
-        raise DataError(f"how={how!r} is unknown", fix="use 'drop' or 'vote'")
+    """Rows that have the same text but not the same label (or spans).
+
+    "mark" drops nothing and fills the column `contradiction`: the uid of the first such row, None for rows in peace.
+    """
+    if how not in ("drop", "vote", "mark"):
+        raise DataError(f"how={how!r} is unknown", fix="use 'drop', 'vote' or 'mark'")
     labels, uids, reasons = _labels(ds, label, text), ds.with_format(None)["uid"][:], {}
+    first: dict = {}
     for rows in _by_key(ds, text).values():
         votes = Counter(labels[i] for i in rows).most_common()
         if len(votes) == 1:
             continue
         tie = votes[0][1] == votes[1][1]
         said = f"same text with {len(votes)} labels" + (", a tie" if tie and how == "vote" else "")
-        reasons |= {uids[i]: said for i in rows if how == "drop" or tie or labels[i] != votes[0][0]}
+        reasons |= {uids[i]: said for i in rows if how != "vote" or tie or labels[i] != votes[0][0]}
+        first |= dict.fromkeys(rows, uids[rows[0]])
+    if how == "mark":
+        marked = _add_uid_column(ds, "contradiction", [first.get(i) for i in range(len(ds))])
+        return marked, reasons, {"contradictory_rows": len(first)}
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {}
+
+# %% ../nbs/20_cleaning.ipynb #023770af
+@step
+def drop_unknown_labels(
+    ds: Dataset,
+    *,
+    labels: Sequence[str],  # the classes or entity types that exist
+    label: str = "label",
+) -> Dataset:
+    "Drop rows whose label, or one of whose entity types, is not among `labels`. A missing label is not unknown."
+    column = _label_column(ds, label)
+    if column is None:
+        raise DataError("there is no column with labels or spans", label, fix="name it by label=")
+    name = getattr(ds.features[column], "int2str", None)
+
+    def strange(value) -> list:
+        if column == "spans":
+            return sorted({s["label"] for s in value or ()} - set(labels))
+        if value is None or value == -1 and name:
+            return []
+        told = name(value) if name else value
+        return [] if told in labels else [told]
+
+    plain = ds.with_format(None)
+    found = {u: bad for u, v in zip(plain["uid"], plain[column]) if (bad := strange(v))}
+    reasons = {u: f"unknown label {', '.join(map(repr, bad))}" for u, bad in found.items()}
+    return pick_rows(ds, [i for i, u in enumerate(plain["uid"]) if u not in reasons]), reasons, {}
 
 # %% ../nbs/20_cleaning.ipynb #b9fcb4e0
 @step
@@ -239,9 +283,14 @@ class Recipe:
         "What is configured, for records and caches."
         return {"steps": [repr(s) for s in self.steps]}
 
-    def __call__(self, ds):
-        for s in self.steps:
-            ds = s(ds)
+    def __call__(
+        self,
+        ds,
+        num_proc: int | None = None,  # processes for the steps that look at one row at a time; the result is the same
+    ):
+        for s in progress(self.steps, self.name):
+            spread = {"num_proc": num_proc} if num_proc and not is_stream(ds) and s.spreads else {}
+            ds = s(ds, **spread)
         return ds
 
     def edit(

@@ -411,8 +411,13 @@ class Step:
     def __init__(self, verb: Verb, params: dict):
         self.verb, self.name, self.params = verb, verb.__name__, params
 
-    def __call__(self, ds):
-        return self.verb(ds, **self.params)
+    def __call__(self, ds, **more):
+        return self.verb(ds, **self.params, **more)
+
+    @property
+    def spreads(self) -> bool:
+        "Whether it takes `num_proc`."
+        return "num_proc" in self.verb.__signature__.parameters
 
     def edit(self, texts: list[str]) -> list[str]:
         "What this step does to texts at prediction time: mappers edit them, other steps leave them alone."
@@ -638,6 +643,7 @@ class RowFilter(Verb):
         self.optional = [p.name for p in sig.parameters.values() if p.kind is not kw and p.default is not p.empty]
         own = [p for p in sig.parameters.values() if p.kind is kw]
         more = [inspect.Parameter(c, kw, default=c) for c in self.columns]
+        more += [inspect.Parameter("num_proc", kw, default=None)]
         return sig.replace(parameters=[inspect.Parameter("ds", inspect.Parameter.POSITIONAL_ONLY), *own, *more],
                            return_annotation=inspect.Signature.empty)
 
@@ -648,14 +654,25 @@ class RowFilter(Verb):
         values = zip(*(batch[name] for name in columns.values()))
         return [self.fn(**dict(zip(columns, row)), **own) for row in values]
 
-    def run(self, ds: Dataset, **params) -> Dataset:
+    def _all_reasons(self, ds: Dataset, params: dict, num_proc: int | None) -> list[str | None]:
+        "The reason of every row."
+        from datasets import Features, Value
+
+        if (num_proc or 1) < 2:
+            return [r for at in range(0, len(ds), 10_000) for r in self._reasons(ds[at : at + 10_000], params)]
+        print_ = _fingerprint_after(ds, self.__name__, self.told(params))
+        told = ds.map(lambda batch: {"reason": self._reasons(batch, params)}, batched=True, num_proc=num_proc,
+                      remove_columns=ds.column_names, features=Features({"reason": Value("string")}),
+                      desc=self.__name__, load_from_cache_file=False, new_fingerprint=print_)
+        return told["reason"][:]
+
+    def run(self, ds: Dataset, *, num_proc: int | None = None, **params) -> Dataset:
         "Drop the rows that have a reason to go; rows and reasons stay in the record."
         _need_columns(ds, ["uid", *(params.get(c, c) for c in self.columns if c not in self.optional)])
         began = time.perf_counter()
         names = [n for n in (params.get(c, c) for c in self.columns) if n in ds.column_names]
-        plain, reasons = ds.with_format(None), []
-        for at in range(0, len(ds), 10_000):
-            reasons += self._reasons(plain.select_columns(names)[at : at + 10_000], params)
+        plain = ds.with_format(None)
+        reasons = self._all_reasons(plain.select_columns(names), params, num_proc)
         out = pick_rows(ds, [i for i, r in enumerate(reasons) if r is None])
         reasons = {u: r for u, r in zip(plain["uid"], reasons) if r}
         return _record(self.__name__, self.told(params), ds, out, reasons, {}, began)

@@ -203,7 +203,8 @@ def filter_words(
     most: int = 0,  # so often they may
 ) -> str | None:
     "Drop rows that hold listed words: Latin ones as a whole and in any case, Chinese ones anywhere."
-    found = _any_of(tuple(sorted(w.casefold() for w in words))).findall(text.casefold()) if words else []
+    sought = tuple(sorted(w.casefold() for w in words))
+    found = _any_of(sought).findall((text or "").casefold()) if sought else []
     return f"holds {', '.join(dict.fromkeys(found))}" if len(found) > most else None
 
 # %% ../nbs/26_language.ipynb #c323d9fe

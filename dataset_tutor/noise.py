@@ -167,6 +167,7 @@ def filter_length(
     "Drop rows that are too short or too long."
     if unit not in ("characters", "tokens"):
         raise DataError(f"unit={unit!r} is unknown", fix="use 'characters' or 'tokens'")
+    text = text or ""
     n = len(text.strip()) if unit == "characters" else len(tokenize(text))
     if n < least:
         return f"{n} {unit}, fewer than {least}"
@@ -182,6 +183,7 @@ def filter_noise(
     repeats: float = 0.8,  # largest share that a compressor saves; texts under 100 characters are not judged
 ) -> str | None:
     "Drop rows that are mostly signs, mostly digits, or mostly repetition."
+    text = text or ""
     n = len(text) or 1
     shares = {"signs": sum(not (c.isalnum() or c.isspace()) for c in text) / n,
               "digits": sum(c.isdigit() for c in text) / n}

@@ -15,28 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from . import distribution, language, numbers
-from dataset_tutor.cleaning import (
-    Recipe,
-    drop_contradictions,
-    drop_duplicates,
-    drop_missing,
-    normalize_unicode,
-    normalize_whitespace,
-)
+from . import distribution, grammar, language, numbers
+from .cleaning import Recipe, drop_contradictions, drop_duplicates, drop_missing
+from .cleaning import normalize_unicode, normalize_whitespace
 from .columns import guess_lang
-from dataset_tutor.core import (
-    VERBS,
-    DataError,
-    Step,
-    escape,
-    history,
-    mark_changes,
-    pick_rows,
-    progress,
-    unpack_trail,
-)
+from .core import VERBS, DataError, Step, escape, history, mark_changes, pick_rows, progress
+from .core import unpack_trail
 from .deduplication import drop_shared_lines, group_duplicates
+from .grammar import normalize_punctuation
 from .noise import clean_html, convert_chinese, filter_noise, replace_links, squeeze_repeats
 from .privacy import mask_pii
 
@@ -49,7 +35,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/48_recipes.ipynb #6c82c5a3
-_MORE_STEPS = (distribution, language, numbers)  # imported, so that a file can name their steps
+_MORE_STEPS = (distribution, grammar, language, numbers)  # imported, so that a file can name their steps
 
 
 def _plain(value, step: str, option: str):
@@ -150,6 +136,7 @@ CATALOGUE = [
     Candidate(clean_html(), "markup"),
     Candidate(normalize_whitespace(), "blanks and line ends"),
     Candidate(convert_chinese(), "two Chinese scripts in one set", optional=True, langs=("zh",)),
+    Candidate(normalize_punctuation(), "signs of two widths", optional=True, langs=("zh",)),
     Candidate(mask_pii(), "personal data"),
     Candidate(replace_links(), "links, mentions", optional=True),
     Candidate(squeeze_repeats(), "runs of one character", optional=True),

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .core import dropped, escape, history, mark_changes, records, unpack_trail
+from .core import DataError, dropped, escape, history, mark_changes, records, unpack_trail
 from .visualization import figure_to_html
 
 # %% auto #0
-__all__ = ['HUB_TASKS', 'label_counts', 'data_card', 'changes', 'esc', 'html_table', 'Html', 'mark_spans', 'page', 'rows_section']
+__all__ = ['HUB_TASKS', 'label_counts', 'data_card', 'changes', 'esc', 'html_table', 'Html', 'mark_spans', 'page', 'rows_section',
+           'recipe_report']
 
 # %% ../nbs/88_reporting.ipynb #a51a7bc4
 if TYPE_CHECKING:
@@ -268,3 +269,26 @@ def rows_section(
         parts.append(f"<h3>Rows that went ({len(gone):,}), some of them</h3>")
         parts.append(html_table(["step", "reason", "text"], some.itertuples(index=False)))
     return parts
+
+# %% ../nbs/88_reporting.ipynb #cbd59133
+def recipe_report(
+    ds: Dataset,  # rows after a recipe, or any rows with a history
+    title: str = "What was done",
+    examples: int = 3,  # edits and dropped rows shown per step
+    rejects: int = 200,  # dropped rows listed at the end; `dropped(ds)` has all
+    lang: str = "en",
+) -> str:  # a complete HTML document
+    "One page on what the steps did to the rows."
+    steps, gone = history(ds), dropped(ds)
+    if not steps:
+        raise DataError("no step was applied to these rows", fix="give the rows that a recipe returned")
+    edited = sum(r.changed or 0 for r in steps)
+    lead = (f"{steps[0].rows_in or 0:,} rows came in, {len(ds):,} are left. {len(gone):,} were dropped, each with its "
+            f"reason, and the steps made {edited:,} edits to rows.")
+    sections = [("Steps", rows_section(ds, limit=examples))]
+    if len(gone):
+        head = ["uid", "step", "reason", "text"]
+        listed = gone.reindex(columns=["uid", "op", "reason", "text"])[:rejects]
+        more = f", the first {rejects:,} of {len(gone):,}" if len(gone) > rejects else ""
+        sections.append((f"All rows that went{more}", html_table(head, listed.fillna("").itertuples(index=False))))
+    return page(title, lead, sections, lang)

@@ -39,7 +39,7 @@ def test_kinds(text, kinds):
 
 
 def test_own_tags_are_of_both_sets():
-    assert [k for *_, k in tag_words("The geese 北京", own=True)] == ["DT", "NNS", "ns"]
+    assert [k for *_, k in tag_words("the dog 北京", own=True)] == ["DT", "NN", "ns"]
 
 
 @given(texts)
@@ -57,8 +57,10 @@ def test_mappers_keep_spans(text):
 
 
 @pytest.mark.parametrize(("text", "full"), [
-    ("", ""), ("好,", "好，"), ("3.5元,10:30", "3.5元，10:30"), ("Hello, world.", "Hello, world."), ("好:)", "好:)"),
-    ("好...", "好……"), ("房间(WiFi)好", "房间（WiFi）好"), ("见酒店.com", "见酒店.com"), ("好。”,", "好。”，"), ("a,b", "a,b"),
+    ("", ""), ("好,", "好，"), ("3.5元,10:30", "3.5元，10:30"),
+    ("Hello, world.", "Hello, world."), ("好:)", "好:)"),
+    ("好...", "好……"), ("房间(WiFi)好", "房间（WiFi）好"), ("见酒店.com", "见酒店.com"), ("好。”,", "好。”，"),
+    ("a,b", "a,b"),
 ])
 def test_punctuation(text, full):
     assert normalize_punctuation(text) == full

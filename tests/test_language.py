@@ -13,9 +13,9 @@ from dataset_tutor.core import DataError, add_uids, dropped
 from dataset_tutor.language import (
     CharModel,
     drop_improbable,
+    drop_off_topic,
     drop_stop_words,
     expand_contractions,
-    drop_off_topic,
     filter_language,
     filter_words,
     language_of,
