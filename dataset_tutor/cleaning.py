@@ -22,13 +22,65 @@ from .core import DataError, Edited, Step, is_stream, mapper, pick_rows, progres
 from .core import row_filter, step
 
 # %% auto #0
-__all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'normalize_unicode', 'normalize_whitespace', 'drop_missing', 'text_key',
-           'drop_contradictions', 'drop_unknown_labels', 'drop_duplicates', 'Recipe', 'reviews_en', 'reviews_zh',
-           'ner_en', 'ner_zh']
+__all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'repair_gbk', 'normalize_unicode', 'normalize_whitespace', 'drop_missing',
+           'text_key', 'drop_contradictions', 'drop_unknown_labels', 'drop_duplicates', 'Recipe', 'reviews_en',
+           'reviews_zh', 'ner_en', 'ner_zh']
 
 # %% ../nbs/20_cleaning.ipynb #2dc8a3c4
 if TYPE_CHECKING:
     from datasets import Dataset
+
+# %% ../nbs/20_cleaning.ipynb #fd943d35
+_HIGH = "\x80-\xff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"   # how the bytes from 80 to FF look in Latin-1 and Windows-1252
+_ACCENT = re.compile("[\u00a1-\u00ff]")
+_GBK_RUN = re.compile("[\u00a1-\u00ff]{2,}")
+_UTF8_IN_LATIN = re.compile(f"[\u00e2-\u00ef][{_HIGH}]{{2}}")
+_UNUSED = [bytes([lead, trail]).decode("gb18030") for lead in range(0xE4, 0xEA) for trail in range(0x80, 0xA1)]
+_UTF8_IN_GBK = re.compile(f"[{''.join(_UNUSED)}]")
+_WIDE_RUN = re.compile("[^\x00-\x7f]{2,}")
+_LEVEL1 = (bytes([lead, trail]) for lead in range(0xB0, 0xD8) for trail in range(0xA1, 0xFF if lead < 0xD7 else 0xFA))
+_COMMON = frozenset(raw.decode("gb2312") for raw in _LEVEL1)   # the 3,755 commonest characters
+_MARKS = frozenset("，。！？、；：“”‘’（）《》…—·～\u3000")
+
+
+def _chinese_share(text: str) -> float:
+    "The share of common Chinese characters and signs; 0 unless two different characters are among them."
+    return sum(c in _COMMON or c in _MARKS for c in text) / len(text) if len(_COMMON.intersection(text)) > 1 else 0.0
+
+# %% ../nbs/20_cleaning.ipynb #f8641025
+def _gbk_in_latin(text: str) -> list[tuple[int, int, str]]:
+    "Edits that re-read runs of accents as GBK, two for one."
+    runs = [m for m in _GBK_RUN.finditer(text) if len(m[0]) % 2 == 0]
+    length = sum(len(m[0]) for m in runs)
+    if length < 4 or length < 0.8 * len(_ACCENT.findall(text)):   # Western accents stand alone
+        return []
+    if 6 * len(_UTF8_IN_LATIN.findall(text)) > length:   # that is ftfy's kind
+        return []
+    read = [(m.start(), m[0].encode("latin-1").decode("gb18030", "replace")) for m in runs]
+    read = [(at, new) for (at, new), m in zip(read, runs) if 2 * len(new) == len(m[0])]
+    if _chinese_share("".join(new for _, new in read)) < 0.7:
+        return []
+    return [(at + 2 * i, at + 2 * i + 2, c) for at, new in read for i, c in enumerate(new)]
+
+
+def _utf8_in_gbk(text: str) -> list[tuple[int, int, str]]:
+    "Edits that re-read runs of Chinese as UTF-8; what was lost stays lost."
+    edits = []
+    for m in _WIDE_RUN.finditer(text):
+        raw = b"\xff".join(part.encode("gb18030", "replace") for part in m[0].split("\ufffd"))
+        new = re.sub("\ufffd+", "\ufffd", raw.decode("utf-8", "replace"))
+        if _chinese_share(new) > 0.7:
+            edits.append((m.start(), m.end(), new))
+    return edits
+
+
+@mapper
+def repair_gbk(text: str) -> str:
+    "Re-read Chinese whose bytes were taken for another encoding: GBK for Latin-1, or UTF-8 for GBK."
+    edits = _gbk_in_latin(text) if _GBK_RUN.search(text) else []
+    if not edits and _UTF8_IN_GBK.search(text):
+        edits = _utf8_in_gbk(text)
+    return Edited(text, edits) if edits else text
 
 # %% ../nbs/20_cleaning.ipynb #397c7596
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # Ａ -> A, ！ -> !
@@ -88,7 +140,10 @@ def normalize_unicode(
     "Repair mojibake and HTML entities, remove control characters, choose one Unicode form and one width."
     if width not in WIDTHS:
         raise DataError(f"width={width!r} is unknown", fix=f"use one of {', '.join(WIDTHS)}")
-    raw = text
+    raw, text = text, repair_gbk(text)
+    if text is not raw:
+        again = normalize_unicode(str(text), form=form, width=width)
+        return text if again == text else again
     if WIDTHS[width] and _HAS[width].search(text):
         text = text.translate(WIDTHS[width])
     return text if _is_plain(text, form) else _explained(raw, text, ftfy.fix_text(text, _fixer(form)))

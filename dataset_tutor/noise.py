@@ -270,6 +270,15 @@ def corrupt(
         dirt.append(kind if edits[-1] else "")
     return _edited(ds, text, edits, {"dirt": (dirt, Value("string")), "truth": (texts, Value("string"))})
 
+# %% ../nbs/21_noise.ipynb #026352a2
+def _gbk(text: str, rng: np.random.Generator) -> list[Edit]:
+    "GBK that somebody read as Latin-1; characters that GBK lacks stay."
+    read = ((i, c.encode("gbk", "ignore").decode("latin-1")) for i, c in enumerate(text) if not c.isascii())
+    return [(i, i + 1, bad) for i, bad in read if bad]
+
+
+DIRT["gbk"] = _gbk   # not among the kinds that `corrupt` makes by itself
+
 # %% ../nbs/21_noise.ipynb #0b15c908
 def web() -> Recipe:
     "Text from the web: markup, broken encodings, addresses, long repeats, white space."

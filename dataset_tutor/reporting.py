@@ -152,8 +152,8 @@ body { font: 16px/1.55 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft 
 h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-top: 1px solid var(--line); padding-top: 1.2rem }
 p.lead { font-size: 1.1rem } .dim { color: var(--dim) } img { background: #fff; border-radius: 4px }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem; width: 100% }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word }
-th { color: var(--dim); font-weight: 600; overflow-wrap: normal } td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere }
+th { color: var(--dim); font-weight: 600; overflow-wrap: normal } td:first-child { overflow-wrap: normal } td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 mark { background: #cfe3f7; color: #10263b; border-radius: 3px; padding: 0 .15em } mark small { color: #33516e; padding-left: .25em }
 del { background: #fbe1dd; color: #7d1a0c } ins { background: #dff2df; color: #14501b } code { background: var(--band); padding: .1em .3em; border-radius: 3px }
 """  # noqa: E501

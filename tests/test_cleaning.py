@@ -16,6 +16,7 @@ from dataset_tutor.cleaning import (
     drop_missing,
     normalize_unicode,
     normalize_whitespace,
+    repair_gbk,
     text_key,
 )
 from dataset_tutor.core import DataError, add_uids, dropped, history
@@ -35,7 +36,7 @@ def sample(request):
 
 
 def slow_unicode(text, form="NFC"):
-    return ftfy.fix_text(text.translate(cleaning.WIDTHS["letters"]), cleaning._fixer(form))
+    return ftfy.fix_text(str(repair_gbk(text)).translate(cleaning.WIDTHS["letters"]), cleaning._fixer(form))
 
 
 def test_the_shortcut_changes_nothing(sample):
@@ -123,3 +124,25 @@ def test_spans_survive_mojibake(text, start, length):
     back = normalize_unicode(add_uids(Dataset.from_dict(rows), "demo"))
     if back[0]["text"] == text:  # ftfy gives up on some mixtures; those are not repaired wrongly
         assert back[0]["spans"] == [span]
+
+
+def test_chinese_read_by_the_wrong_table_comes_back(sample):
+    name, ds = sample
+    if "zh" not in name:
+        return
+    known = cleaning._COMMON | cleaning._MARKS
+    simple = [t for t in ds["text"][:500] if len(t) > 3 and known.issuperset(t)]
+    assert len(simple) > 100
+    back = [str(repair_gbk(t.encode("gbk").decode("latin-1"))) for t in simple]
+    assert sum(a == b for a, b in zip(back, simple)) >= 0.99 * len(simple)
+    back = [str(repair_gbk(t.encode().decode("gb18030", "replace"))) for t in simple]
+    assert sum(cleaning._chinese_share(b) > 0.7 for b in back) >= 0.7 * len(simple)
+    back = [str(normalize_unicode(t.encode().decode("sloppy-windows-1252"))) for t in simple]
+    assert sum(a == b for a, b in zip(back, simple)) >= 0.98 * len(simple)
+
+
+def test_texts_of_other_kinds_are_not_re_read(sample):
+    for t in sample[1]["text"]:
+        assert repair_gbk(t) == t
+    for t in ("DÉJÀ VU, ÉTÉ à Liège", "××××××", "°°°°", "«»«»«»", "¡¡¡¡Hola!!!!", "鎴", "ééééé"):
+        assert repair_gbk(t) == t
