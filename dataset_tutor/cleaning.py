@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _HIGH = "\x80-\xff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"   # how the bytes from 80 to FF look in Latin-1 and Windows-1252
 _ACCENT = re.compile("[\u00a1-\u00ff]")
 _GBK_RUN = re.compile("[\u00a1-\u00ff]{2,}")
-_UTF8_IN_LATIN = re.compile(f"[\u00e2-\u00ef][{_HIGH}]{{2}}")
+_UTF8_IN_LATIN = re.compile(f"[\u00e2-\u00ef][{_HIGH}]{{2}}|[\u00c2-\u00c5][{_HIGH}]")
 _UNUSED = [bytes([lead, trail]).decode("gb18030") for lead in range(0xE4, 0xEA) for trail in range(0x80, 0xA1)]
 _UTF8_IN_GBK = re.compile(f"[{''.join(_UNUSED)}]")
 _WIDE_RUN = re.compile("[^\x00-\x7f]{2,}")
@@ -54,7 +54,7 @@ def _gbk_in_latin(text: str) -> list[tuple[int, int, str]]:
     length = sum(len(m[0]) for m in runs)
     if length < 4 or length < 0.8 * len(_ACCENT.findall(text)):   # Western accents stand alone
         return []
-    if 6 * len(_UTF8_IN_LATIN.findall(text)) > length:   # that is ftfy's kind
+    if 2 * sum(map(len, _UTF8_IN_LATIN.findall(text))) > length:   # that is ftfy's kind
         return []
     read = [(m.start(), m[0].encode("latin-1").decode("gb18030", "replace")) for m in runs]
     read = [(at, new) for (at, new), m in zip(read, runs) if 2 * len(new) == len(m[0])]

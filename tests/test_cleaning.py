@@ -144,5 +144,5 @@ def test_chinese_read_by_the_wrong_table_comes_back(sample):
 def test_texts_of_other_kinds_are_not_re_read(sample):
     for t in sample[1]["text"]:
         assert repair_gbk(t) == t
-    for t in ("DÉJÀ VU, ÉTÉ à Liège", "××××××", "°°°°", "«»«»«»", "¡¡¡¡Hola!!!!", "鎴", "ééééé"):
+    for t in ("DÉJÀ VU, ÉTÉ à Liège", "××××××", "°°°°", "«»«»«»", "¡¡¡¡Hola!!!!", "鎴", "ééééé", "dÃ©jÃ\xa0 vu, Ã©tÃ©"):
         assert repair_gbk(t) == t
