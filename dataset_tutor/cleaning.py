@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/20_cleaning.ipynb #fd943d35
-_HIGH = "\x80-\xff€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"   # how the bytes from 80 to FF look in Latin-1 and Windows-1252
+_HIGH = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"   # how the bytes from 80 to BF look in Latin-1 and Windows-1252
 _ACCENT = re.compile("[\u00a1-\u00ff]")
 _GBK_RUN = re.compile("[\u00a1-\u00ff]{2,}")
 _UTF8_IN_LATIN = re.compile(f"[\u00e2-\u00ef][{_HIGH}]{{2}}|[\u00c2-\u00c5][{_HIGH}]")
