@@ -1,6 +1,7 @@
 """The whole test session is offline (loopback only) and sees what was fetched, but no results of earlier runs."""
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import loopback_only
@@ -22,12 +23,11 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory):
-    "fresh(notebook): what came of running it; each notebook runs once a session, however many tests ask"
-    outcomes = {}
-
-    def outcome(notebook):
-        if notebook not in outcomes:
-            outcomes[notebook] = run_notebook(notebook, tmp_path_factory.mktemp(notebook.stem))
-        return outcomes[notebook]
-    return outcome
+def fresh(tmp_path_factory, request):
+    "fresh(notebook): what came of running it; each one that is asked for runs once, one per core and four at most"
+    asked = [item.callspec.params["notebook"] for item in request.session.items
+             if {"notebook", "fresh"} <= set(item.fixturenames)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        runs = {nb: pool.submit(run_notebook, nb, tmp_path_factory.mktemp(nb.stem)) for nb in dict.fromkeys(asked)}
+        yield lambda notebook: runs[notebook].result()
+        pool.shutdown(cancel_futures=True)

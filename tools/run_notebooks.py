@@ -88,11 +88,12 @@ def offline_env(work: Path, slow: bool = False) -> dict:
 def run_notebook(notebook: Path, work: Path, slow: bool = False) -> Outcome:
     "Run `notebook` in a copy of the project under the empty folder `work`"
     limit = SLOW_TIMEOUT if slow else TIMEOUT
+    env = offline_env(work, slow) | ({} if slow else {"OMP_NUM_THREADS": "1"})    # tests run one notebook per core
     project = copy_project(work / "project")
     copy, log, start = project / notebook.relative_to(ROOT), work / "hosts.txt", time.monotonic()
     try:
         done = subprocess.run([sys.executable, "-c", CHILD, str(project), str(copy), "slow" if slow else ""],
-                              cwd=copy.parent, text=True, env=offline_env(work, slow), capture_output=True,
+                              cwd=copy.parent, text=True, env=env, capture_output=True,
                               timeout=limit, stdin=subprocess.DEVNULL)
         ok, stderr = done.returncode == 0, done.stderr
     except subprocess.TimeoutExpired:
