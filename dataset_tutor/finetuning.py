@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import math
@@ -16,8 +17,9 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,13 +112,15 @@ def _spans_encoded(tokenizer, rows: _Rows, tags: list[str], s: Settings) -> tupl
 
 # %% ../nbs/70_finetuning.ipynb #683640f5
 class _Collate:
-    "Items to a padded batch."
+    "Items to a padded batch, as wide as its longest; on CUDA a multiple of 8, but no wider than `most`."
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, device: str = "cpu", most: int = 0):
         self.pad, (self.torch,) = tokenizer.pad_token_id or 0, need("torch")
+        self.step, self.most = 8 if device.startswith("cuda") else 1, most
 
     def _stack(self, rows: list[list[int]], fill: int):
         width = max(map(len, rows))
+        width = max(width, min(-(-width // self.step) * self.step, self.most))
         return self.torch.tensor([[*r, *[fill] * (width - len(r))] for r in rows])
 
     def __call__(self, items: list[dict]) -> dict:
@@ -131,8 +135,8 @@ class _Collate:
 def _logits(model, tokenizer, ids: list[list[int]], dtype: str, batch_size: int = 64) -> list[np.ndarray]:
     "Per encoded text its logits: (classes,) or (pieces, tags)."
     (torch,) = need("torch")
-    collate, was_training, out = _Collate(tokenizer), model.training, [None] * len(ids)
-    device = model.device
+    device, was_training, out = model.device, model.training, [None] * len(ids)
+    collate = _Collate(tokenizer, device.type, max(map(len, ids)))
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != "float32"):
         for rows in _batches([len(i) for i in ids], batch_size):
@@ -285,7 +289,8 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
 
     device = model.device.type
     args = transformers.TrainingArguments(**dict(
-        output_dir=str(folder), num_train_epochs=s.epochs, per_device_train_batch_size=s.batch_size,
+        output_dir=str(folder), num_train_epochs=s.epochs,
+        per_device_train_batch_size=_share(s.batch_size, _team()[0]),
         train_sampling_strategy="group_by_length", learning_rate=s.lr, lr_scheduler_type="linear",
         warmup_steps=s.warmup, label_smoothing_factor=s.label_smoothing, bf16=s.dtype == "bfloat16",
         fp16=s.dtype == "float16", eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch",
@@ -293,20 +298,24 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
         greater_is_better=True, restore_callback_states_from_checkpoint=keep, seed=s.seed,
         use_cpu=device == "cpu", report_to="none", disable_tqdm=not progress, remove_unused_columns=False,
         dataloader_pin_memory=device == "cuda") | more)
+    args._n_gpu = min(args.n_gpu, 1)  # else Trainer spreads over every GPU it sees, with as many times the batch size
     optimizer = torch.optim.AdamW(_parameter_groups(model, s), lr=s.lr, fused=device in ("cpu", "cuda"))
     stop = [transformers.EarlyStoppingCallback(s.early_stopping)] if s.early_stopping else []
-    trainer = Judged(model, args, data_collator=_Collate(tokenizer), train_dataset=items, eval_dataset=[],
-                     callbacks=stop, optimizers=(optimizer, None))
+    collate = _Collate(tokenizer, device, max(len(i["input_ids"]) for i in items))
+    trainer = Judged(model, args, data_collator=collate, train_dataset=items, eval_dataset=[], callbacks=stop,
+                     optimizers=(optimizer, None))
     trainer.remove_callback(transformers.PrinterCallback)
+    trainer.model_accepts_loss_kwargs = False  # these losses are means; Trainer would take them for sums and not divide
     return trainer
 
 # %% ../nbs/70_finetuning.ipynb #f481583a
-def _fingerprint(s: Settings, names: list[str], parts: dict[str, _Rows]) -> str:
+def _fingerprint(s: Settings, names: list[str], parts: dict[str, _Rows], trainer: dict | None = None) -> str:
     "A hash of everything that decides the result."
     digest = hashlib.blake2b(digest_size=12)
-    for item in ([asdict(s), names, _stamp(s.model)], *(r for rows in parts.values() for r in
-                                                       zip(rows.uids, rows.texts, rows.gold))):
-        digest.update(json.dumps(item, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+    head = [asdict(s), names, _stamp(s.model), *([trainer] if trainer else [])]
+    for item in (head, *(r for rows in parts.values() for r in zip(rows.uids, rows.texts, rows.gold))):
+        line = json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
 
 def _last_checkpoint(folder: Path) -> Path | None:
@@ -329,7 +338,7 @@ def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None
         if about["fingerprint"] != fingerprint and resume:
             old = about["settings"]
             differ = [f"{k}={old.get(k)!r} there, {v!r} now" for k, v in asdict(s).items() if old.get(k) != v]
-            raise DataError(f"{out} holds another run ({'; '.join(differ) or 'other rows'})",
+            raise DataError(f"{out} holds another run ({'; '.join(differ) or 'other rows or trainer options'})",
                             fix="give another folder, or resume=False to begin anew there")
     elif out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty and holds no run", fix="give an empty or new folder")
@@ -340,6 +349,78 @@ def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None
         _write(out/"run.json", json.dumps(start, ensure_ascii=False, indent=1))
         return None
     return about
+
+# %% ../nbs/70_finetuning.ipynb #9f0b9ac6
+def _team() -> tuple[int, int]:
+    "How many processes train together, and which of them this is."
+    dist = need("torch")[0].distributed
+    return (dist.get_world_size(), dist.get_rank()) if dist.is_available() and dist.is_initialized() else (1, 0)
+
+def _join(device: str) -> str:
+    "Join the other processes of a `torchrun` or `accelerate launch`, if there are any; returns this one's device."
+    if device.startswith("cuda:") and device != "cuda:0":
+        raise DataError(f"finetune trains on the first GPU it sees, not on {device}",
+                        fix=f"set CUDA_VISIBLE_DEVICES={device[5:]} before Python starts")
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return device
+    (accelerate,) = need("accelerate")
+    state = accelerate.PartialState(cpu=device == "cpu", timeout=timedelta(hours=1))
+    return f"cuda:{state.device.index}" if device.startswith("cuda") else device
+
+def _share(batch_size: int, processes: int) -> int:
+    "Rows per process. Raises `DataError` where they cannot be shared out."
+    if batch_size % processes:
+        raise DataError(f"a batch of {batch_size} rows cannot be shared by {processes} processes",
+                        fix=f"batch_size={processes * math.ceil(batch_size / processes)}")
+    return batch_size // processes
+
+# %% ../nbs/70_finetuning.ipynb #8e5a57a8
+def _once(act: Callable):
+    "What `act()` gives in the first process, in every one; a `DataError` there is everybody's."
+    (processes, rank), said = _team(), [None, None]
+    if processes == 1:
+        return act()
+    if rank == 0:
+        try:
+            said[0] = act()
+        except DataError as e:
+            said[1] = type(e), e.problem, e.column, e.uid, e.fix
+    need("torch")[0].distributed.broadcast_object_list(said)
+    if said[1]:
+        raise said[1][0](*said[1][1:])
+    return said[0]
+
+def _spread(act: Callable, items: Sequence) -> list:
+    "`act(items)`, each process with a part of them; every one gets everything."
+    processes, rank = _team()
+    if processes == 1:
+        return act(items)
+    parts, out = [None] * processes, [None] * len(items)
+    need("torch")[0].distributed.all_gather_object(parts, act(items[rank::processes]))
+    for i, done in enumerate(parts):
+        out[i::processes] = done
+    return out
+
+# %% ../nbs/70_finetuning.ipynb #da1886c5
+_NO_ROOM = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+
+def _in_memory(s: Settings, device: str, out: Path | None, act: Callable):
+    "`act()`; raises `DataError` with the settings to change where the memory is too small, and frees `out` for them."
+    try:
+        return act()
+    except RuntimeError as e:
+        if not _NO_ROOM.search(str(e)):
+            raise
+        why = str(e).split(". ")
+    gc.collect()
+    need("torch")[0].cuda.empty_cache()
+    if out and not _last_checkpoint(Path(out)/"checkpoints"):  # nothing was trained: the next try may begin there
+        shutil.rmtree(Path(out)/"checkpoints", ignore_errors=True)
+        (Path(out)/"run.json").unlink(missing_ok=True)
+    raise DataError(f"this run does not fit into the memory of {device} ({'. '.join(why[:2])})",
+                    fix=f"batch_size={max(1, s.batch_size // 2)} (now {s.batch_size}), with trainer="
+                        "{'gradient_accumulation_steps': 2} for as many rows a step as now; a smaller max_length "
+                        f"(now {s.max_length}); trainer={{'gradient_checkpointing': True}} computes twice, stores less")
 
 # %% ../nbs/70_finetuning.ipynb #866f343d
 def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, given: dict) -> tuple[Settings, object]:
@@ -353,7 +434,11 @@ def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, gi
     if unknown := set(values) - set(Settings.__dataclass_fields__):
         raise DataError(f"finetune knows no option {sorted(unknown)[0]!r}",
                         fix=f"one of {', '.join(Settings.__dataclass_fields__)}; Trainer's own go into trainer={{...}}")
-    return Settings(task=task, model=model, seed=seed, dtype=pick_dtype(device), **values), tokenizer
+    values.setdefault("dtype", pick_dtype(device))
+    known = ("float32", "bfloat16", "float16") if device.startswith("cuda") else ("float32", "bfloat16")
+    if values["dtype"] not in known:
+        raise DataError(f"{device} cannot train in {values['dtype']!r}", fix=f"dtype={' or '.join(map(repr, known))}")
+    return Settings(task=task, model=model, seed=seed, **values), tokenizer
 
 def _epoch_log(history: list[dict]) -> list[dict]:
     "One entry per epoch from the Trainer's history."
@@ -377,30 +462,33 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
              resume: bool = True, # go on (or return the finished run) if `out` holds the same run
              device: str | None = None, # None: `pick_device()`
              progress: bool | None = None, # a progress bar; None: if somebody watches
+             compile: bool = False, # `torch.compile` for the training steps: a minute first, then faster steps
              trainer: dict | None = None, # further TrainingArguments, such as gradient_accumulation_steps
              **more, # the other fields of `Settings`
              ) -> Run:
     """Fine-tune an encoder on the training rows, choose the epoch on validation, score the test once.
 
-    Raises `LeakageError` without a split or with duplicates across it, `DataError` for rows that cannot be trained on,
-    and for an `out` that holds another run.
+    Under `torchrun` or `accelerate launch` all processes train one model, each on its share of every batch; the first
+    one writes. Raises `LeakageError` without a split or with duplicates across it, `DataError` for rows that cannot be
+    trained on, for an `out` that holds another run, and where the memory is too small.
     """
     kind, names, parts = _prepare(ds, task)
-    device = pick_device(device)
+    device = _join(pick_device(device))
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length, **more)
     s, tokenizer = _settings(kind, parts["train"].texts, model, device, seed, given)
-    fingerprint = _fingerprint(s, names, parts)
-    earlier = _open(Path(out), s, fingerprint, resume) if out else None
+    fingerprint = _fingerprint(s, names, parts, trainer)
+    earlier = _once(lambda: _open(Path(out), s, fingerprint, resume)) if out else None
     if earlier and earlier["state"] == "done":
         return load_run(out, device)
     with tempfile.TemporaryDirectory() if out is None else contextlib.nullcontext(Path(out)/"checkpoints") as folder:
-        fitted = _fit(names, parts, s, tokenizer, device, Path(folder), out is not None, _watched(progress),
-                      trainer or {})
+        folder = Path(_once(lambda: str(folder)))
+        more = dict(torch_compile=compile) | (trainer or {})
+        fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder, out is not None,
+                                                         _watched(progress), more))
     run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,
               versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets")})
     if out:
-        run.save(out)
-        shutil.rmtree(Path(out)/"checkpoints", ignore_errors=True)
+        _once(lambda: (str(run.save(out)), shutil.rmtree(folder, ignore_errors=True)))
     return run
 
 def _watched(progress: bool | None) -> bool:
@@ -413,6 +501,8 @@ def _watched(progress: bool | None) -> bool:
 def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool, progress: bool, more: dict) -> dict:
     "Train, choose, score: the fields of a `Run` that training decides."
     start = time.perf_counter()
+    if device.startswith("cuda"):
+        need("torch")[0].cuda.reset_peak_memory_stats()
     net, train = _new_model(s, names, device), parts["train"]
     if s.task == "ner":
         items, lost = _spans_encoded(tokenizer, train, tag_names(names), s)
@@ -422,25 +512,35 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
         notes = dict(texts_cut=cut)
 
     def said(p):
-        return _predict(net, tokenizer, names, parts[p].texts, s)
+        return _spread(lambda texts: _predict(net, tokenizer, names, texts, s), parts[p].texts)
 
     def judge():
         return _report(s.task, parts["validation"], said("validation"), names)
 
     with _hushed():
         loop = _trainer(net, tokenizer, items, judge, s, folder, keep, progress, more)
-        begin = _last_checkpoint(folder) if keep else None
+        begin = _once(lambda: _last_checkpoint(folder)) if keep else None
         done = _epochs_done(begin)
         clock = time.perf_counter()
         loop.train(resume_from_checkpoint=str(begin) if begin else None)
         clock = time.perf_counter() - clock
     log = _epoch_log(loop.state.log_history)
     here = sum(e["epoch"] > done for e in log)
-    notes |= dict(device=device, epochs=len(log), best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
+    notes |= dict(**_where(device), epochs=len(log), best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
                   rows_per_second=round(here * len(train) / clock, 1))
     net.eval()
     return dict(**_judged(s.task, names, parts, {p: said(p) for p in ("validation", "test")}), model=net, log=log,
                 notes=notes, seconds=time.perf_counter() - start)
+
+def _where(device: str) -> dict:
+    "Where a run was trained, for its notes."
+    out, processes = dict(device=device), _team()[0]
+    if processes > 1:
+        out["processes"] = processes
+    if device.startswith("cuda"):
+        cuda = need("torch")[0].cuda
+        out |= dict(gpu=cuda.get_device_name(), peak_memory_gib=round(cuda.max_memory_allocated() / 2**30, 2))
+    return out
 
 def _epochs_done(checkpoint: Path | None) -> float:
     "The epoch at which a checkpoint was made; 0 for none."

@@ -314,10 +314,14 @@ def doctor() -> Doctor:
     (torch,) = need("torch")
     if torch.cuda.is_available():
         p = torch.cuda.get_device_properties(0)
-        out["gpu"] = (f"{torch.cuda.device_count()} x {p.name}, {p.total_memory / 2**30:.0f} GiB, "
-                      f"capability {p.major}.{p.minor}")
+        free = torch.cuda.mem_get_info()[0]
+        out["gpu"] = (f"{torch.cuda.device_count()} x {p.name}, {p.total_memory / 2**30:.0f} GiB ({free / 2**30:.0f} "
+                      f"free), capability {p.major}.{p.minor}, CUDA {torch.version.cuda}")
+        out["attention"] = "fused (SDPA) where the model has it"
     state = {m.name: "ready" if m.folder.exists() else "to be fetched" for m in MODELS.values()}
     out["models"] = ", ".join(f"{name} ({s})" for name, s in state.items())
+    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        out["processes"] = f"{processes}, training together"
     return Doctor(out | dict(device=pick_device(), dtype=pick_dtype()))
 
 # %% ../nbs/15_models.ipynb #a2b7f3a6

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 
@@ -17,11 +18,12 @@ from dataset_tutor.cleaning import ner_zh, reviews_en
 from dataset_tutor.core import DataError, LeakageError
 from dataset_tutor.distribution import part, split
 from dataset_tutor.evaluation import ner_metrics
-from dataset_tutor.finetuning import _last_checkpoint, _parameter_groups, baseline, finetune, load_run
-from dataset_tutor.models import load_pretrained
+from dataset_tutor.finetuning import _Collate, _last_checkpoint, _parameter_groups, baseline, finetune, load_run
+from dataset_tutor.models import doctor, load_pretrained, pick_dtype
 
 datasets.disable_progress_bars()
 QUIET = dict(progress=False, device="cpu")
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +39,14 @@ def news():
 @pytest.fixture(scope="module")
 def shallow(tmp_path_factory):
     "name -> a folder with the first two layers of a packaged model"
-    def cut(name):
-        folder = tmp_path_factory.mktemp(name)
-        load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
-        load_pretrained("AutoTokenizer", name).save_pretrained(folder)
-        return str(folder)
-    return {name: cut(name) for name in ("en-small", "zh-small")}
+    class Cut(dict):
+        def __missing__(self, name):
+            folder = tmp_path_factory.mktemp(name)
+            load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
+            load_pretrained("AutoTokenizer", name).save_pretrained(folder)
+            self[name] = str(folder)
+            return self[name]
+    return Cut()
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +195,182 @@ def test_no_decay_on_biases_and_norms_and_slower_low_layers(tagger):
     assert found["roformer.encoder.layer.1.output.dense.weight"] == (1.0, 0.1)
     assert found["roformer.encoder.layer.0.output.LayerNorm.weight"] == (0.5, 0.0)
     assert found["roformer.embeddings.word_embeddings.weight"] == (0.25, 0.1)
+
+
+def test_doctor_names_what_will_be_used(monkeypatch):
+    plain, html = repr(doctor()), doctor()._repr_html_()
+    assert {"python", "torch", "device", "dtype"} <= doctor().keys() and "<table>" in html
+    assert all(k in plain and k in html for k in doctor()) and "processes" not in doctor()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert doctor()["processes"].startswith("2")
+
+
+@pytest.mark.parametrize("capability, dtype", [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"),
+                                               ((7, 0), "float16"), ((6, 1), "float32")])
+def test_the_number_format_follows_the_gpu(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    assert pick_dtype("cuda") == dtype
+
+
+def test_a_format_that_the_device_cannot_train_in(films):
+    with pytest.raises(DataError, match="cpu cannot train in 'float16'.*dtype='float32' or 'bfloat16'"):
+        finetune(films, dtype="float16", **QUIET)
+
+
+def test_another_gpu_than_the_first_is_refused_with_the_way_to_get_it(films, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(DataError, match="CUDA_VISIBLE_DEVICES=1"):
+        finetune(films, device="cuda:1", progress=False)
+
+
+def test_widths_on_cuda_are_multiples_of_eight_but_not_beyond_the_longest():
+    tokenizer = load_pretrained("AutoTokenizer", "en-small")
+    items = [dict(input_ids=[5] * n, labels=0) for n in (3, 11)]
+    widths = [_Collate(tokenizer, *o)(items)["input_ids"].shape[1] for o in ((), ("cuda", 64), ("cuda:0", 13))]
+    assert widths == [11, 16, 13]
+    batch = _Collate(tokenizer, "cuda", 64)([dict(input_ids=[5] * 3, labels=[1] * 3)])
+    assert batch["labels"].tolist() == [[1] * 3 + [-100] * 5] and batch["attention_mask"].sum() == 3
+
+
+def test_out_of_memory_is_answered_with_the_settings_to_change(films, shallow, tmp_path, monkeypatch):
+    import transformers
+
+    def full(*args, **options):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total ...")
+
+    options = dict(model=shallow["en-small"], epochs=1, max_length=16, out=tmp_path / "run", **QUIET)
+    with monkeypatch.context() as m:
+        m.setattr(transformers.Trainer, "training_step", full)
+        with pytest.raises(DataError) as e:
+            finetune(films, batch_size=64, **options)
+    said = str(e.value)
+    for part_of_it in ("Tried to allocate 20.00 GiB", "batch_size=32 (now 64)", "gradient_accumulation_steps': 2",
+                       "max_length (now 16)", "gradient_checkpointing"):
+        assert part_of_it in said, said
+    assert e.value.__context__ is None  # the frames that hold the tensors are gone
+    run = finetune(films, batch_size=32, trainer=dict(gradient_accumulation_steps=2), **options)
+    assert run.log and (tmp_path / "run" / "run.json").exists()  # the folder was free for the next try
+
+
+def test_errors_that_are_not_about_memory_pass(films, shallow, monkeypatch):
+    import transformers
+
+    def broken(*args, **options):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(transformers.Trainer, "training_step", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        finetune(films, model=shallow["en-small"], epochs=1, **QUIET)
+
+
+def test_accumulated_batches_are_averaged_not_summed(news, shallow):
+    options = dict(model=shallow["zh-small"], epochs=1, seed=0, **QUIET)
+    whole = finetune(news, batch_size=16, **options)
+    halves = finetune(news, batch_size=8, trainer=dict(gradient_accumulation_steps=2), **options)
+    assert halves.log[0]["loss"] == pytest.approx(whole.log[0]["loss"], rel=0.1)
+    assert halves.fingerprint != whole.fingerprint
+
+
+def test_trainer_options_belong_to_the_run(films, shallow, tmp_path):
+    options = dict(model=shallow["en-small"], epochs=1, max_length=16, out=tmp_path / "run", **QUIET)
+    finetune(films, **options)
+    with pytest.raises(DataError, match="other rows or trainer options"):
+        finetune(films, trainer=dict(max_grad_norm=0.5), **options)
+
+
+def test_compiled_steps_make_the_same_model(films, shallow, tmp_path):
+    "With the backend that compiles nothing, so that no compiler is needed; the wrapping is the same"
+    options = dict(model=shallow["en-small"], epochs=1, seed=0, max_length=16, **QUIET)
+    plain = finetune(films, **options)
+    compiled = finetune(films, compile=True, trainer=dict(torch_compile_backend="eager"), **options)
+    a, b = weights(plain), weights(compiled)
+    assert a.keys() == b.keys() and max((a[n] - b[n]).abs().max().item() for n in a) < 1e-6
+    again = load_run(compiled.save(tmp_path / "run"), device="cpu")
+    assert [p["label"] for p in again.predict(films["text"][:9])] == [
+        p["label"] for p in compiled.predict(films["text"][:9])]
+
+
+LAUNCHED = """
+    import json, os, sys, datasets
+    from dataset_tutor.core import DataError
+    from dataset_tutor.finetuning import finetune
+    datasets.disable_progress_bars()
+    rows, model, out, device = sys.argv[1:]
+    options = dict(model=model, epochs=1, lr=5e-4, seed=0, max_length=16, progress=False, device=device or None)
+    rows, said = datasets.load_from_disk(rows), None
+    try:
+        finetune(rows, batch_size=33, **options)
+    except DataError as e:
+        said = str(e)
+    run = finetune(rows, out=out, **options)
+    again = finetune(rows, out=out, **options)
+    mine = dict(score=run.metrics.score, log=run.log, notes=run.notes, refused=said, read=again.seconds == run.seconds)
+    with open(f"{out}-{os.environ['RANK']}.json", "w") as f:
+        json.dump(mine, f)
+"""
+
+
+def launched(films, model, tmp_path, processes, device):
+    "What each process of a `torchrun` said, and the folder they made."
+    films.save_to_disk(str(tmp_path / "rows"))
+    script, out = tmp_path / "train.py", tmp_path / "run"
+    script.write_text(textwrap.dedent(LAUNCHED))
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
+                           "--standalone", str(script), str(tmp_path / "rows"), model, str(out),
+                           device], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
+                          capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(Path(f"{out}-{i}.json").read_text()) for i in range(processes)], out
+
+
+def test_two_processes_train_one_model(films, shallow, tmp_path):
+    said, out = launched(films, shallow["en-small"], tmp_path, 2, "cpu")
+    assert [s["notes"]["processes"] for s in said] == [2, 2] and said[0]["read"] and said[1]["read"]
+    assert said[0]["score"] == said[1]["score"] and said[0]["log"] == said[1]["log"]
+    assert "batch_size=34" in said[0]["refused"] and said[0]["refused"] == said[1]["refused"]
+    run = load_run(out, device="cpu")
+    held = part(films, "test")
+    assert run.metrics.score == said[0]["score"] and run.metrics["n"] == len(held)
+    assert [r["uid"] for r in run.rows["test"]] == held["uid"][:]  # shared out and put together in order
+    alone = finetune(films, model=shallow["en-small"], epochs=1, lr=5e-4, seed=0, max_length=16, **QUIET)
+    assert alone.fingerprint == run.fingerprint  # the same run, whatever the number of processes
+    assert said[0]["log"][0]["loss"] == pytest.approx(alone.log[0]["loss"], rel=0.1)
+    assert not (out / "checkpoints").exists()
+
+
+@on_cuda
+def test_cuda_is_chosen_and_its_model_loads_on_a_cpu(films, shallow, tmp_path):
+    run = finetune(films, model=shallow["en-small"], epochs=2, lr=5e-4, progress=False, out=tmp_path / "run")
+    assert run.model.device.type == "cuda" and run.settings.dtype == pick_dtype("cuda")
+    assert run.notes["peak_memory_gib"] > 0 and run.notes["gpu"] in doctor()["gpu"]
+    texts = part(films, "test")["text"][:]
+    here, there = load_run(tmp_path / "run", device="cpu").predict(texts), run.predict(texts)
+    assert np.mean([a["label"] == b["label"] for a, b in zip(here, there)]) > 0.9
+    assert max(abs(a["probabilities"][k] - b["probabilities"][k]) for a, b in zip(here, there)
+               for k in a["probabilities"]) < 0.02
+
+
+@on_cuda
+def test_on_cuda_float16_learns_too(films, shallow):
+    options = dict(epochs=6, lr=5e-4, early_stopping=0, dtype="float16", progress=False)
+    run = finetune(films, model=shallow["en-small"], **options)  # its first steps only look for the loss scale
+    assert run.settings.dtype == "float16" and run.log[-1]["loss"] < 0.5 * run.log[0]["loss"]
+
+
+@on_cuda
+def test_a_gpu_that_is_really_full(films, shallow):
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(200 * 2**20 / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(DataError, match=r"CUDA out of memory.*batch_size=64 \(now 128\)"):
+            finetune(films, model=shallow["en-small"], epochs=1, batch_size=128, max_length=64, progress=False)
+        assert torch.cuda.memory_allocated() < 100 * 2**20
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@on_cuda
+def test_torchrun_on_one_gpu(films, shallow, tmp_path):
+    (said,), out = launched(films, shallow["en-small"], tmp_path, 1, "")
+    assert said["notes"]["device"] == "cuda" and load_run(out, device="cpu").metrics.score == said["score"]
