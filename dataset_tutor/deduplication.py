@@ -27,7 +27,7 @@ from .noise import _edited
 # %% auto #0
 __all__ = ['plant_duplicates', 'similarity', 'shingles', 'Pairs', 'similar_pairs', 'UnionFind', 'chains', 'stars',
            'group_duplicates', 'drop_near_duplicates', 'drop_near_contradictions', 'decontaminate', 'meaning_pairs',
-           'drop_shared_lines']
+           'drop_shared_lines', 'shared_passages', 'drop_shared_passages']
 
 # %% ../nbs/25_deduplication.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -689,6 +689,17 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
         at += len(line)
 
 
+def _without(ds: Dataset, text: str, edits: list[list[Edit]], notes: dict) -> tuple[Dataset, dict, dict]:
+    "What a step returns that cuts parts out of texts: the rows, which of them lost spans, the notes."
+    reasons = {}
+    if "spans" in ds.column_names:
+        plain = ds.with_format(None)
+        lost = [move_spans(spans, e)[1] for spans, e in zip(plain["spans"], edits)]
+        reasons = {u: f"{len(gone)} spans stood in removed text" for u, gone in zip(plain["uid"], lost) if gone}
+    notes |= {"rows_edited": sum(map(bool, edits)), "rows_with_lost_spans": len(reasons)}
+    return _edited(ds, text, edits, {}), reasons, notes
+
+
 @step
 def drop_shared_lines(
     ds: Dataset,
@@ -700,16 +711,136 @@ def drop_shared_lines(
     "Remove lines that many rows share, such as menus and footers. Rows of one line only are left alone."
     if rows < 2:
         raise DataError(f"rows={rows} would remove every line", fix="use 2 or more")
-    plain = ds.with_format(None)
-    texts, count = [t or "" for t in plain[text]], Counter()
+    texts, count = [t or "" for t in ds.with_format(None)[text]], Counter()
     for t in {text_key(t): t for t in texts}.values():
         count.update({text_key(t[a:b]) for a, b in _lines(t)})
     common = [k for k, n in count.items() if n >= rows and k]
     common = {k for k, w in zip(common, _weights(common)) if w >= least}
     edits = [[(a, b, "") for a, b in _lines(t) if text_key(t[a:b]) in common and "\n" in t.strip()] for t in texts]
-    reasons = {}
-    if "spans" in ds.column_names:
-        lost = [move_spans(spans, e)[1] for spans, e in zip(plain["spans"], edits)]
-        reasons = {u: f"{len(gone)} spans stood in removed lines" for u, gone in zip(plain["uid"], lost) if gone}
-    notes = {"lines": len(common), "rows_edited": sum(map(bool, edits)), "rows_with_lost_spans": len(reasons)}
-    return _edited(ds, text, edits, {}), reasons, notes
+    return _without(ds, text, edits, {"lines": len(common)})
+
+# %% ../nbs/25_deduplication.ipynb #cd8afa0e
+def _maybe_shared(texts: Sequence[str], least: int) -> tuple[np.ndarray, np.ndarray]:
+    "Hashes of the runs that may stand in several places, and these places: text number and start, packed."
+    bits = min(28, max(10, (4 * sum(map(len, texts))).bit_length()))
+    times, drop = np.zeros(1 << bits, dtype=np.uint8), np.uint64(64 - bits)
+    for block in _blocks(texts):
+        slots = np.sort(shingles(block, least)[0] >> drop)
+        twice, one = slots[1:][slots[1:] == slots[:-1]], _distinct_sorted(slots)
+        times[one] = np.minimum(times[one] + 1, 2)
+        times[twice] = 2
+    found, places, base = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)], 0
+    for block in _blocks(texts):
+        hashes, offsets = shingles(block, least)
+        at = np.flatnonzero(times[hashes >> drop] == 2)
+        row = np.searchsorted(offsets, at, side="right") - 1
+        found.append(hashes[at])
+        places.append(_pack(base + row, at - offsets[row]))
+        base += len(block)
+    return np.concatenate(found), np.concatenate(places)
+
+# %% ../nbs/25_deduplication.ipynb #dec50b69
+def _really_same(texts: Sequence[str], places: np.ndarray, firsts: np.ndarray, least: int) -> tuple[np.ndarray, ...]:
+    "Whether the runs at two lists of places are the same text, and how many characters each has."
+    of, start = _unpack(np.r_[places, firsts])
+    used = _distinct_sorted(of)
+    codes, lengths = _codes([texts[i] for i in used])
+    a, b = np.split(np.r_[0, np.cumsum(lengths)][np.searchsorted(used, of)] + start, 2)
+    size = _ends(codes, least)[a] - a
+    same = np.ones(len(a), dtype=bool)
+    for at in np.array_split(np.arange(len(a)), len(a) // 1_000_000 + 1):
+        for i in range(size[at].max(initial=0)):
+            x, y = (codes[np.minimum(side[at] + i, len(codes) - 1)] for side in (a, b))
+            same[at] &= (x == y) | (i >= size[at])
+    return same, size
+
+
+def _shared_runs(texts: Sequence[str], least: int, rows: int) -> tuple[np.ndarray, ...]:
+    """The runs that stand in so many texts, in the order of the texts: text, start, end, in how many texts, number of
+    the text that has it first, and whether this is that first place."""
+    if rows < 2:
+        raise DataError(f"rows={rows} would make every passage a shared one", fix="use 2 or more")
+    if least < 8:
+        raise DataError(f"least={least} would find single words", fix="use 8 or more; 50 is a sentence")
+    hashes, places = _maybe_shared(texts, least)
+    order = np.argsort(hashes)
+    places, new = places[order], np.r_[True, np.diff(hashes[order]) != 0][:len(hashes)]
+    run, begins = np.cumsum(new) - 1, np.flatnonzero(new)
+    first = np.minimum.reduceat(places, begins) if len(begins) else places
+    owners = _unpack(_distinct_sorted(_pack(run, places >> np.uint64(32))))[0]
+    many = np.bincount(owners, minlength=len(begins))
+    shared = np.flatnonzero(many[run] >= rows)
+    shared = shared[np.argsort(places[shared])]
+    places, first, many = places[shared], first[run[shared]], many[run[shared]]
+    same, size = _really_same(texts, places, first, least)
+    of, start = _unpack(places)
+    out = of, start, start + size, many, _unpack(first)[0], places == first
+    return tuple(x[same] for x in out)
+
+# %% ../nbs/25_deduplication.ipynb #a6f83a68
+def shared_passages(
+    ds: Dataset,
+    *,
+    least: int = 50,  # a Chinese character counts 2, any other 1
+    rows: int = 2,  # in how many rows it must stand
+    text: str = "text",
+    show: int | None = 100,  # passages; None: all
+) -> pd.DataFrame:
+    "Passages that several rows share: in how many, how long, the text, and the first row that has it."
+    import pandas as pd
+
+    plain = ds.with_format(None)
+    texts, uids = [t or "" for t in plain[text]], plain["uid"][:]
+    of, start, end, many, _, is_first = (x for x in _shared_runs(texts, least, rows))
+    of, start, end, many = (x[is_first] for x in (of, start, end, many))
+    new = np.r_[True, (np.diff(of) != 0) | (np.diff(start) != 1) | (np.diff(many) != 0)][:len(of)]
+    a, b = np.flatnonzero(new), np.flatnonzero(np.r_[new[1:], True][:len(of)])
+    best = np.argsort(-(many[a] - 1) * (end[b] - start[a]), kind="stable")[:show]
+    found = [(int(many[a[i]]), texts[of[a[i]]][start[a[i]]:end[b[i]]], uids[of[a[i]]]) for i in best]
+    return pd.DataFrame([(n, len(t), t, uid) for n, t, uid in found], columns=["rows", "characters", "passage", "uid"])
+
+# %% ../nbs/25_deduplication.ipynb #fc6cc2d5
+_WORD_LIMIT = 30  # longer runs of letters are no words
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    "The passage without the parts of words at its ends. Only letters and digits that count 1 make words."
+    def inside(i: int) -> bool:
+        return 0 < i < len(text) and all(c.isalnum() and ord(c) < _WIDE for c in text[i - 1:i + 1])
+
+    a = next((i for i in range(start, min(end, start + _WORD_LIMIT)) if not inside(i)), start)
+    b = next((i for i in range(end, max(a, end - _WORD_LIMIT), -1) if not inside(i)), end)
+    return a, b
+
+
+@step
+def drop_shared_passages(
+    ds: Dataset,
+    *,
+    least: int = 50,  # characters of a passage; a Chinese character counts 2
+    rows: int = 2,  # a passage that stands in so many rows goes
+    keep: str | None = "first",  # the first row that has a passage keeps it; None: no row does
+    most: float = 0.5,  # rows that would lose a larger share of their text are copies, and left alone
+    text: str = "text",
+) -> Dataset:
+    """Remove passages that several rows share, wherever they stand; spans move with the text.
+
+    Compared are the texts as they are, with their case and blanks. Lee et al. 2022.
+    """
+    if keep not in ("first", None):
+        raise DataError(f"keep={keep!r} is unknown", fix="use 'first' or None")
+    texts = [t or "" for t in ds.with_format(None)[text]]
+    of, start, end, _, first, _ = _shared_runs(texts, least, rows)
+    cut = of != first if keep else np.ones(len(of), dtype=bool)
+    of, start, end = of[cut], start[cut], end[cut]
+    new = np.r_[True, (np.diff(of) != 0) | (start[1:] > end[:-1])][:len(of)]
+    ends = end[np.r_[new[1:], True][:len(of)]]
+    edits, left = [[] for _ in texts], 0
+    for i, a, b in zip(of[new].tolist(), start[new].tolist(), ends.tolist()):
+        a, b = _whole_words(texts[i], a, b)
+        edits[i] += [(a, b, "")] if a < b else []
+    for i, e in enumerate(edits):
+        if sum(b - a for a, b, _ in e) > most * len(texts[i]):
+            edits[i], left = [], left + 1
+    gone = sum(b - a for e in edits for a, b, _ in e)
+    return _without(ds, text, edits, {"characters": gone, "rows_left_alone": left})
