@@ -189,16 +189,17 @@ def drop_missing(
     return "the label is missing" if label is None or label == -1 else None
 
 # %% ../nbs/20_cleaning.ipynb #541cb06b
-_TAIL = re.compile(r"[\s.。!！~～…,，;；]+$")
-_SPACES = re.compile(_BLANK + "+")
+_TAIL = ".。!！~～…,，;；"
 
 
 def text_key(
     text: str,
 ) -> str:  # equal for texts that a reader would call the same
     "The normal form that decides whether two texts are the same: NFKC, no case, no blanks, no closing punctuation."
-    folded = _SPACES.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return _TAIL.sub("", folded) or folded
+    folded = "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    for blank in _ZERO_WIDTH:
+        folded = folded.replace(blank, "")
+    return folded.rstrip(_TAIL) or folded
 
 # %% ../nbs/20_cleaning.ipynb #88541cd3
 def _label_column(ds: Dataset, label: str) -> str | None:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain as joined
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +27,7 @@ from .noise import _edited
 # %% auto #0
 __all__ = ['plant_duplicates', 'similarity', 'shingles', 'Pairs', 'similar_pairs', 'UnionFind', 'chains', 'stars',
            'group_duplicates', 'drop_near_duplicates', 'drop_near_contradictions', 'decontaminate', 'meaning_pairs',
-           'drop_shared_lines']
+           'drop_shared_lines', 'shared_passages', 'drop_shared_passages']
 
 # %% ../nbs/25_deduplication.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -91,14 +93,31 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
+@lru_cache(1)
+def _scattered() -> np.ndarray:
+    "A random number for every character there is."
+    return _mix(np.arange(0x110000))
+
+
+@lru_cache(4)
+def _powers(base: int, n: int) -> np.ndarray:
+    return np.cumprod(np.r_[np.uint64(1), np.full(n, base % 2**64, dtype=np.uint64)])
+
+
 def _codes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     "All characters in one array, and the length of each text."
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     return codes, np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
 
-
-def _powers(base: int, n: int) -> np.ndarray:
-    return np.cumprod(np.r_[np.uint64(1), np.full(n, base % 2**64, dtype=np.uint64)])
+# %% ../nbs/25_deduplication.ipynb #5de292db
+def _ends(codes: np.ndarray, size: int) -> np.ndarray:
+    "For each character where the run that begins there has counted to `size`; past the end if it never does."
+    wide = codes >= _WIDE
+    if not wide.any():
+        return np.arange(size, len(codes) + size)
+    reached = np.repeat(np.arange(1, len(codes) + 1), 1 + wide)   # per unit counted, the character that it ends in
+    want = np.cumsum(1 + wide) - wide + size - 2
+    return np.where(want < len(reached), reached[np.minimum(want, len(reached) - 1)], len(codes) + 1)
 
 
 def shingles(
@@ -107,23 +126,19 @@ def shingles(
 ) -> tuple[np.ndarray, np.ndarray]:  # hashes of all shingles; text i has those from offset i to offset i + 1
     "Hashes of all runs of characters that just reach `size`. A text that is too short for one has none."
     codes, lengths = _codes(texts)
-    if (wide := codes >= _WIDE).any():
-        weight = np.r_[0, np.cumsum(1 + wide)]
-        end = np.searchsorted(weight, weight[:-1] + size)
-    else:
-        end = np.arange(len(codes)) + size
-    row = np.repeat(np.arange(len(texts)), lengths)
-    at = np.flatnonzero(end <= np.repeat(np.cumsum(lengths), lengths))
-    sums = np.r_[np.uint64(0), np.cumsum(_mix(codes) * _powers(_B, len(codes))[:-1])]
-    hashes = _mix((sums[end[at]] - sums[at]) * _powers(pow(_B, -1, 2**64), len(codes))[at])
-    return hashes, np.r_[0, np.cumsum(np.bincount(row[at], minlength=len(texts)))]
+    borders, end, room = np.r_[0, np.cumsum(lengths)], _ends(codes, size), 1 << len(codes).bit_length()
+    whole = end <= np.repeat(borders[1:], lengths)
+    at = np.flatnonzero(whole)
+    sums = np.r_[np.uint64(0), np.cumsum(_scattered()[codes] * _powers(_B, room)[:len(codes)])]
+    hashes = (sums[end[at]] - sums[at]) * _powers(pow(_B, -1, 2**64), room)[at]
+    return hashes, np.r_[0, np.cumsum(whole)][borders]
 
 # %% ../nbs/25_deduplication.ipynb #3896ac52
-_COLUMNS = 64  # numbers in a signature
+_COLUMNS = 40  # numbers in a signature
 
 
-def _blocks(texts: Sequence[str], most: int = 4_000_000) -> Iterator[list[str]]:
-    "Consecutive texts with about so many characters together: what bounds the memory."
+def _blocks(texts: Sequence[str], most: int = 300_000) -> Iterator[list[str]]:
+    "Consecutive texts with about so many characters together: what bounds the memory and fits the processor's cache."
     block, held = [], 0
     for t in texts:
         if block and held + len(t) > most:
@@ -136,59 +151,85 @@ def _blocks(texts: Sequence[str], most: int = 4_000_000) -> Iterator[list[str]]:
 
 
 def _signatures(texts: Sequence[str], size: int, seed: int) -> np.ndarray:
-    "MinHash signatures, one row of `_COLUMNS` per text."
+    "MinHash signatures, one column per text."
     (rensa,) = need("rensa", extra="clean")
-    out = [np.empty((0, _COLUMNS), dtype=np.uint32)]
-    for block in _blocks(texts):
+
+    def sign(block: list[str]) -> np.ndarray:
         hashes, offsets = shingles(block, size)
         found = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), _COLUMNS, seed)
-        out.append(np.array(found.to_rows(), dtype=np.uint32).reshape(-1, _COLUMNS))
-    return np.concatenate(out)
+        numbers = np.fromiter(joined.from_iterable(found.to_rows()), dtype=np.uint32, count=len(block) * _COLUMNS)
+        return numbers.reshape(-1, _COLUMNS).T
+
+    with ThreadPoolExecutor() as pool:
+        return np.concatenate([np.empty((_COLUMNS, 0), dtype=np.uint32), *pool.map(sign, _blocks(texts))], axis=1)
 
 # %% ../nbs/25_deduplication.ipynb #1e26354c
 def _size(threshold: float) -> int:
-    "The longest shingle of which about 15 % survive edits at the threshold."
-    return min(12, int(math.log(0.15) / math.log(threshold))) if threshold < 1 else 12
+    "The longest shingle of which about a fifth survives edits at the threshold."
+    return min(12, int(math.log(0.21) / math.log(threshold))) if threshold < 1 else 12
 
 # %% ../nbs/25_deduplication.ipynb #b6ee22d2
-_CROWD = 32  # rows in a bucket that are compared with each other
+_CROWD = 32  # a row with so many partners in a bucket goes on to a second column
 
 
 def _matches(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "For each number from low[i] to high[i] - 1: i and the number."
     many = high - low
-    hit = np.repeat(np.arange(len(low)), many)
-    return hit, low[hit] + np.arange(len(hit)) - np.repeat(np.cumsum(many) - many, many)
+    return np.repeat(np.arange(len(low)), many), np.repeat(low - np.cumsum(many) + many, many) + np.arange(many.sum())
 
 
-def _bucket_pairs(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "All pairs of rows with equal values (two arrays), and the rows whose bucket is crowded."
-    order = np.argsort(values)
-    values, rows = values[order], rows[order]
-    start = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
-    size = np.diff(np.r_[start, len(values)])
-    of, end = np.repeat(size, size), np.repeat(start + size, size)
-    at = np.flatnonzero((of <= _CROWD) & (end - np.arange(len(values)) > 1))
-    left, right = _matches(at + 1, end[at])
-    return rows[at[left]], rows[right], np.sort(rows[of > _CROWD])
+def _pack(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return left.astype(np.uint64) << np.uint64(32) | right.astype(np.uint64)
 
 
-def _column_pairs(signatures: np.ndarray, rows: np.ndarray, column: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    "Pairs of rows that agree in a column, and in up to three more where many do."
-    values = signatures[rows, column].astype(np.uint64)
-    for more in range(1, 5):
-        left, right, rows = _bucket_pairs(values, rows)
-        yield left, right
-        if not len(rows):
-            return
-        values = signatures[rows, column].astype(np.uint64)
+def _unpack(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (pairs >> np.uint64(32)).astype(np.int64), pairs.astype(np.uint32).astype(np.int64)
+
+
+def _distinct_sorted(values: np.ndarray) -> np.ndarray:
+    "`np.unique` by sorting, which is a hundred times as fast for millions of numbers as the hash table in NumPy 2.3."
+    values = np.sort(values)
+    return values[np.r_[True, values[1:] != values[:-1]]] if len(values) else values
+
+# %% ../nbs/25_deduplication.ipynb #36421224
+def _followers(values: np.ndarray, rows: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows by value (32 bits) and number; the places there that have the next one's value; how many rows follow
+    with the same value and a number below `reach` of the row."""
+    packed = np.sort(_pack(values, rows))
+    rows, value = packed.astype(np.uint32), packed >> np.uint64(32)
+    at = np.flatnonzero(value[1:] == value[:-1])
+    last = np.searchsorted(packed, packed[at] - rows[at] + reach[rows[at]])
+    return rows, at, last - at - 1
+
+# %% ../nbs/25_deduplication.ipynb #a60df0a1
+def _partners(signatures: np.ndarray, column: int, reach: np.ndarray) -> tuple[np.ndarray, ...]:
+    """In one column: an order of rows; per row the place there where its partners begin, and how many they are; and
+    packed pairs of the rows that stay crowded with the first of their bucket."""
+    n = signatures.shape[1]
+    low, many, waits = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), np.ones(n, dtype=bool)
+    rows, values, orders, base = np.arange(n, dtype=np.uint32), signatures[column], [], 0
+    for more in range(1, 6):
+        rows, at, follow = _followers(values, rows, reach)
+        orders.append(rows)
+        full = follow >= _CROWD
+        few = ~full & waits[rows[at]]
+        low[rows[at[few]]], many[rows[at[few]]] = base + at[few] + 1, follow[few]
+        waits[:] = False
+        waits[rows[at[full]]] = True
+        until = np.zeros(len(rows), dtype=np.int64)
+        until[at[full]] = at[full] + follow[full] + 1
+        crowd = np.maximum.accumulate(until) > np.arange(len(rows))
+        if more == 5 or not crowd.any():
+            break
+        base, rows = base + len(rows), np.sort(rows[crowd])
+        values = signatures[column, rows].astype(np.uint64)
         for i in range(1, more + 1):
-            values = _mix(values * np.uint64(31) + signatures[rows, (column + 7 * i) % _COLUMNS])
-    order = np.argsort(values, kind="stable")   # still crowded: each with the first of its bucket, and with the next
-    rows, same = rows[order], np.r_[False, np.diff(values[order]) == 0]
-    first = np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))
-    yield rows[first[same]], rows[same]
-    yield rows[np.flatnonzero(same) - 1], rows[same]
+            values = _mix(values * np.uint64(31) + signatures[(column + 7 * i) % _COLUMNS, rows])
+        values >>= np.uint64(32)
+    low[rows[at[full]]], many[rows[at[full]]] = base + at[full] + 1, 1
+    first = np.arange(len(rows))
+    first[at + 1] = 0
+    return np.concatenate(orders), low, many, _pack(rows[np.maximum.accumulate(first)[crowd]], rows[crowd])
 
 # %% ../nbs/25_deduplication.ipynb #6e71f204
 def _letters(texts: Sequence[str], bins: int = 64) -> np.ndarray:
@@ -205,13 +246,10 @@ def _letters(texts: Sequence[str], bins: int = 64) -> np.ndarray:
 
 def _possible(left, right, lengths: np.ndarray, letters: np.ndarray, threshold: float) -> np.ndarray:
     "Which pairs can be as similar as the threshold, by their lengths and letters."
-    longer = np.maximum(lengths[left], lengths[right])
-    keep = np.flatnonzero(np.minimum(lengths[left], lengths[right]) >= threshold * longer - 1e-6)
-    allowed, good = 2 * (1 - threshold) * longer + 1e-6, np.zeros(len(left), dtype=bool)
-    for at in np.array_split(keep, len(keep) // 65536 + 1):   # pieces that fit the processor's cache
-        x, y = letters[left[at]], letters[right[at]]
-        good[at] = (np.maximum(x, y) - np.minimum(x, y)).sum(1, dtype=np.int64) <= allowed[at]
-    return good
+    a, b = lengths[left], lengths[right]
+    allowed = 2 * (1 - threshold) * np.maximum(a, b) - np.abs(a - b) + 1e-6
+    x, y = letters[left], letters[right]
+    return (np.maximum(x, y) - np.minimum(x, y)).sum(1, dtype=np.uint16) <= allowed
 
 # %% ../nbs/25_deduplication.ipynb #1f83ef5b
 def _weights(texts: Sequence[str]) -> np.ndarray:
@@ -219,34 +257,56 @@ def _weights(texts: Sequence[str]) -> np.ndarray:
     out = [np.empty(0, dtype=np.int64)]
     for block in _blocks(texts):
         codes, lengths = _codes(block)
-        wide = np.bincount(np.repeat(np.arange(len(block)), lengths), codes >= _WIDE, minlength=len(block))
-        out.append(lengths + wide.astype(np.int64))
+        out.append(lengths + np.diff(np.r_[0, np.cumsum(codes >= _WIDE)][np.r_[0, np.cumsum(lengths)]]))
     return np.concatenate(out)
 
+# %% ../nbs/25_deduplication.ipynb #61253611
+def _agreeing(low: np.ndarray, many: np.ndarray, order: np.ndarray, start: int) -> np.ndarray:
+    "Packed pairs that two or more columns make; the arrays have a line per column and begin with row `start`."
+    first = np.tile(np.arange(start, start + low.shape[1], dtype=np.uint64) << np.uint64(32), len(low))
+    low, many = low.ravel(), many.ravel().astype(np.int64)
+    line, place = _matches(low, low + many)
+    pairs = np.sort(first[line] | order[place])
+    return _distinct_sorted(pairs[1:][pairs[1:] == pairs[:-1]])
 
-def _candidates(keys: Sequence[str], size: int, threshold: float, seed: int) -> np.ndarray:
-    "Pairs, as left * n + right, that agree in two or more numbers of their signatures and are possible."
-    n, lengths, letters = len(keys), np.fromiter(map(len, keys), dtype=np.int64, count=len(keys)), _letters(keys)
-    signatures, rows = _signatures(keys, size, seed), np.flatnonzero(_weights(keys) >= size)
+# %% ../nbs/25_deduplication.ipynb #33d1cc9a
+def _all_partners(signatures: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, ...]:
+    "`_partners` of all columns in one order, with a line per column."
+    n = signatures.shape[1]
+    low = np.zeros((_COLUMNS, n), dtype=np.min_scalar_type(5 * _COLUMNS * n))
+    many, orders, crowded = np.zeros((_COLUMNS, n), dtype=np.uint8), [], []
+    with ThreadPoolExecutor() as pool:   # NumPy lets threads sort side by side
+        columns = pool.map(lambda c: _partners(signatures, c, reach), range(_COLUMNS))
+        for c, (order, places, follow, pairs) in enumerate(columns):
+            low[c], many[c] = places + sum(map(len, orders)), follow
+            orders.append(order)
+            crowded.append(pairs)
+    return np.concatenate(orders), low, many, _distinct_sorted(np.concatenate(crowded))
 
-    def possible_pairs(column: int) -> np.ndarray:
-        found = [np.empty(0, dtype=np.int64)]
-        for left, right in _column_pairs(signatures, rows, column):
-            good = _possible(left, right, lengths, letters, threshold)
-            left, right = left[good], right[good]
-            found.append(np.minimum(left, right) * n + np.maximum(left, right))
-        return np.concatenate(found)
 
-    seen = again = np.empty(0, dtype=np.int64)
-    new, few = [], 4   # columns at a time: what bounds the memory. NumPy lets threads sort side by side
+def _candidates(
+    keys: Sequence[str],  # in the order of their lengths
+    lengths: np.ndarray,
+    letters: np.ndarray,
+    size: int,
+    threshold: float,
+    seed: int,
+    step: int = 50_000,  # pairs at a time
+) -> np.ndarray:
+    "Packed pairs that agree in two or more columns and are possible."
+
+    def possible(pairs: np.ndarray) -> np.ndarray:
+        return pairs[_possible(*_unpack(pairs), lengths, letters, threshold)]
+
+    reach = np.searchsorted(lengths, lengths / threshold + 1e-6, side="right").astype(np.uint64)
+    order, low, many, crowded = _all_partners(_signatures(keys, size, seed), reach)
+    upto = np.cumsum(many.sum(0, dtype=np.int64))
+    cuts = _distinct_sorted(np.r_[0, np.searchsorted(upto, np.arange(step, upto[-1:].sum(), step)), len(keys)])
     with ThreadPoolExecutor() as pool:
-        for start in progress(range(0, _COLUMNS, few), "looking for near copies"):
-            new += pool.map(possible_pairs, range(start, start + few))
-            if sum(map(len, new)) > max(4_000_000, len(seen)) or start + few == _COLUMNS:
-                seen, times = np.unique(np.concatenate([seen, *new]), return_counts=True)
-                again = np.union1d(again, seen[times > 1])
-                new = []
-    return again
+        parts = pool.map(lambda a, b: possible(_agreeing(low[:, a:b], many[:, a:b], order, a)), cuts, cuts[1:])
+        found = list(progress(parts, "looking for near copies", total=len(cuts) - 1))
+    others = crowded[crowded >> np.uint64(32) != crowded.astype(np.uint32)]   # the first of a crowd is its own partner
+    return _distinct_sorted(np.concatenate([*found, possible(others)]))
 
 # %% ../nbs/25_deduplication.ipynb #26a47675
 _SHORT, _LONG = 80, 20_000
@@ -254,24 +314,23 @@ _SHORT, _LONG = 80, 20_000
 
 def _by_shingles(a: str, b: str) -> float:
     "Edit similarity of two long texts, estimated from their shingles: (2J / (1 + J)) ** (1 / length of a shingle)."
-    x, y = (np.unique(shingles([t], 12)[0]) for t in (a, b))
-    j = len(np.intersect1d(x, y)) / max(1, len(np.union1d(x, y)))
+    x, y = (_distinct_sorted(shingles([t], 12)[0]) for t in (a, b))
+    both = len(x) + len(y) - len(_distinct_sorted(np.r_[x, y]))
     length = 12 * len(a) / int(_weights([a])[0])   # of a shingle, in characters
-    return (2 * j / (1 + j)) ** (1 / length)
+    return (2 * both / max(1, len(x) + len(y))) ** (1 / length)
 
 
-def _measure(keys: Sequence[str], left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
+def _measure(
+    keys: Sequence[str], lengths: np.ndarray, left: np.ndarray, right: np.ndarray, threshold: float
+) -> np.ndarray:
     "The similarity of each pair, 0 where it is below the threshold."
-    out = np.zeros(len(left))
-    for at in np.array_split(np.arange(len(left)), len(left) // 1_000_000 + 1):
-        a, b = [keys[i] for i in left[at]], [keys[i] for i in right[at]]
-        long = [i for i, (x, y) in enumerate(zip(a, b)) if min(len(x), len(y)) > _LONG]
-        estimated = [_by_shingles(a[i], b[i]) for i in long]
-        for i in long:
-            a[i] = b[i] = ""
+    out, texts = np.zeros(len(left)), np.array([*keys, ""], dtype=object)
+    for at in np.array_split(np.arange(len(left)), len(left) // 500_000 + 1):
+        long = np.minimum(lengths[left[at]], lengths[right[at]]) > _LONG
+        a, b = (texts[np.where(long, -1, rows[at])] for rows in (left, right))
         out[at] = cpdist(a, b, scorer=Levenshtein.normalized_similarity, score_cutoff=threshold - 1e-6,
                          dtype=np.float64, workers=-1)
-        out[at[long]] = estimated
+        out[at[long]] = [_by_shingles(keys[i], keys[j]) for i, j in zip(left[at[long]], right[at[long]])]
     return np.where(out >= threshold - 1e-6, out, 0)
 
 # %% ../nbs/25_deduplication.ipynb #587caed8
@@ -311,14 +370,24 @@ def _check(threshold: float):
 
 def _near(keys: Sequence[str], threshold: float, seed: int) -> Pairs:
     "Pairs among keys that are all different."
-    n, short = len(keys), np.flatnonzero(_weights(keys) < _SHORT)
-    found = _candidates(keys, _size(threshold), threshold, seed)
-    if _size(threshold) > 4:
-        few = _candidates([keys[i] for i in short], 4 if threshold >= 0.8 else 3, threshold, seed)
-        found = np.union1d(found, short[few // max(1, len(short))] * n + short[few % max(1, len(short))])
-    left, right = found // max(1, n), found % max(1, n)
-    alike = _measure(keys, left, right, threshold)
-    return Pairs(left[alike > 0], right[alike > 0], alike[alike > 0])
+    lengths = np.fromiter(map(len, keys), dtype=np.int64, count=len(keys))
+    by_length = np.argsort(lengths, kind="stable")
+    keys, lengths = [keys[i] for i in by_length], lengths[by_length]
+    weights, letters, found = _weights(keys), _letters(keys), []
+    size, least = _size(threshold), 4 if threshold >= 0.8 else 3
+    # a copy of a text of 80 units can have t / (2 - t) as many: if all edits put letters for Chinese characters
+    searches = [(size, weights >= max(size, (size > least) * _SHORT * threshold / (2 - threshold)))]
+    if size > least:
+        searches.append((least, (weights >= least) & (weights < _SHORT)))
+    for q, these in searches:
+        rows = np.flatnonzero(these)
+        pairs = _candidates([keys[i] for i in rows], lengths[rows], letters[rows], q, threshold, seed)
+        found.append(_pack(*(rows[side] for side in _unpack(pairs))))
+    left, right = _unpack(_distinct_sorted(np.concatenate(found)))
+    alike = _measure(keys, lengths, left, right, threshold)
+    left, right = by_length[left[alike > 0]], by_length[right[alike > 0]]
+    order = np.lexsort((np.maximum(left, right), np.minimum(left, right)))
+    return Pairs(np.minimum(left, right)[order], np.maximum(left, right)[order], alike[alike > 0][order])
 
 
 def _distinct(texts: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
@@ -344,7 +413,7 @@ def similar_pairs(
     near, rows = _near(keys, threshold, seed), np.arange(len(texts))
     first = np.full(len(keys), len(texts))
     np.minimum.at(first, key_of[key_of >= 0], rows[key_of >= 0])
-    copy = np.array([i for i, k in enumerate(key_of) if k >= 0 and first[k] != i], dtype=np.int64)
+    copy = np.flatnonzero((key_of >= 0) & (first[key_of] != rows)) if len(keys) else rows[:0]
     left, right = np.r_[first[key_of[copy]], first[near.left]], np.r_[copy, first[near.right]]
     order = np.lexsort((right, left))
     return Pairs(left[order], right[order], np.r_[np.ones(len(copy)), near.similarity][order])
@@ -536,7 +605,7 @@ def _contained(texts: Sequence[str], inside: Sequence[str], share: float, least:
         new, offsets = shingles(block, 12)
         row = np.repeat(np.arange(len(block)), np.diff(offsets))
         hit, place = _matches(np.searchsorted(known[0], new), np.searchsorted(known[0], new, side="right"))
-        held = np.unique(row[hit] * len(owner) + place)   # a shingle that a text has twice counts once
+        held = _distinct_sorted(row[hit] * len(owner) + place)   # a shingle that a text has twice counts once
         pair, count = np.unique(held // len(owner) * len(inside) + owner[held % len(owner)], return_counts=True)
         for (i, j), c in zip(np.stack(np.divmod(pair, len(inside)), axis=1).tolist(), count.tolist()):
             if have[j] >= least and c >= share * have[j]:
@@ -620,6 +689,17 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
         at += len(line)
 
 
+def _without(ds: Dataset, text: str, edits: list[list[Edit]], notes: dict) -> tuple[Dataset, dict, dict]:
+    "What a step returns that cuts parts out of texts: the rows, which of them lost spans, the notes."
+    reasons = {}
+    if "spans" in ds.column_names:
+        plain = ds.with_format(None)
+        lost = [move_spans(spans, e)[1] for spans, e in zip(plain["spans"], edits)]
+        reasons = {u: f"{len(gone)} spans stood in removed text" for u, gone in zip(plain["uid"], lost) if gone}
+    notes |= {"rows_edited": sum(map(bool, edits)), "rows_with_lost_spans": len(reasons)}
+    return _edited(ds, text, edits, {}), reasons, notes
+
+
 @step
 def drop_shared_lines(
     ds: Dataset,
@@ -631,16 +711,137 @@ def drop_shared_lines(
     "Remove lines that many rows share, such as menus and footers. Rows of one line only are left alone."
     if rows < 2:
         raise DataError(f"rows={rows} would remove every line", fix="use 2 or more")
-    plain = ds.with_format(None)
-    texts, count = [t or "" for t in plain[text]], Counter()
+    texts, count = [t or "" for t in ds.with_format(None)[text]], Counter()
     for t in {text_key(t): t for t in texts}.values():
         count.update({text_key(t[a:b]) for a, b in _lines(t)})
     common = [k for k, n in count.items() if n >= rows and k]
     common = {k for k, w in zip(common, _weights(common)) if w >= least}
     edits = [[(a, b, "") for a, b in _lines(t) if text_key(t[a:b]) in common and "\n" in t.strip()] for t in texts]
-    reasons = {}
-    if "spans" in ds.column_names:
-        lost = [move_spans(spans, e)[1] for spans, e in zip(plain["spans"], edits)]
-        reasons = {u: f"{len(gone)} spans stood in removed lines" for u, gone in zip(plain["uid"], lost) if gone}
-    notes = {"lines": len(common), "rows_edited": sum(map(bool, edits)), "rows_with_lost_spans": len(reasons)}
-    return _edited(ds, text, edits, {}), reasons, notes
+    return _without(ds, text, edits, {"lines": len(common)})
+
+# %% ../nbs/25_deduplication.ipynb #cd8afa0e
+def _maybe_shared(texts: Sequence[str], least: int) -> tuple[np.ndarray, np.ndarray]:
+    "Hashes of the runs that may stand in several places, and these places: text number and start, packed."
+    bits = min(28, max(10, (4 * sum(map(len, texts))).bit_length()))
+    times, drop = np.zeros(1 << bits, dtype=np.uint8), np.uint64(64 - bits)
+    for block in _blocks(texts):
+        slots = np.sort(shingles(block, least)[0] >> drop)
+        twice, one = slots[1:][slots[1:] == slots[:-1]], _distinct_sorted(slots)
+        times[one] = np.minimum(times[one] + 1, 2)
+        times[twice] = 2
+    found, places, base = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)], 0
+    for block in _blocks(texts):
+        hashes, offsets = shingles(block, least)
+        at = np.flatnonzero(times[hashes >> drop] == 2)
+        row = np.searchsorted(offsets, at, side="right") - 1
+        found.append(hashes[at])
+        places.append(_pack(base + row, at - offsets[row]))
+        base += len(block)
+    return np.concatenate(found), np.concatenate(places)
+
+# %% ../nbs/25_deduplication.ipynb #dec50b69
+def _really_same(texts: Sequence[str], places: np.ndarray, firsts: np.ndarray, least: int) -> tuple[np.ndarray, ...]:
+    "Whether the runs at two lists of places are the same text, and how many characters each has."
+    of, start = _unpack(np.r_[places, firsts])
+    used = _distinct_sorted(of)
+    codes, lengths = _codes([texts[i] for i in used])
+    a, b = np.split(np.r_[0, np.cumsum(lengths)][np.searchsorted(used, of)] + start, 2)
+    size = _ends(codes, least)[a] - a
+    same = np.ones(len(a), dtype=bool)
+    for at in np.array_split(np.arange(len(a)), len(a) // 1_000_000 + 1):
+        for i in range(size[at].max(initial=0)):
+            x, y = (codes[np.minimum(side[at] + i, len(codes) - 1)] for side in (a, b))
+            same[at] &= (x == y) | (i >= size[at])
+    return same, size
+
+
+def _shared_runs(texts: Sequence[str], least: int, rows: int) -> tuple[np.ndarray, ...]:
+    """The runs that stand in so many texts, in the order of the texts: text, start, end, in how many texts, number of
+    the text that has it first, and whether this is that first place."""
+    if rows < 2:
+        raise DataError(f"rows={rows} would make every passage a shared one", fix="use 2 or more")
+    if least < 8:
+        raise DataError(f"least={least} would find single words", fix="use 8 or more; 50 is a sentence")
+    hashes, places = _maybe_shared(texts, least)
+    order = np.argsort(hashes)
+    places, new = places[order], np.r_[True, np.diff(hashes[order]) != 0][:len(hashes)]
+    run, begins = np.cumsum(new) - 1, np.flatnonzero(new)
+    first = np.minimum.reduceat(places, begins) if len(begins) else places
+    owners = _unpack(_distinct_sorted(_pack(run, places >> np.uint64(32))))[0]
+    many = np.bincount(owners, minlength=len(begins))
+    shared = np.flatnonzero(many[run] >= rows)
+    shared = shared[np.argsort(places[shared])]
+    places, first, many = places[shared], first[run[shared]], many[run[shared]]
+    same, size = _really_same(texts, places, first, least)
+    of, start = _unpack(places)
+    out = of, start, start + size, many, _unpack(first)[0], places == first
+    return tuple(x[same] for x in out)
+
+# %% ../nbs/25_deduplication.ipynb #a6f83a68
+def shared_passages(
+    ds: Dataset,
+    *,
+    least: int = 50,  # a Chinese character counts 2, any other 1
+    rows: int = 2,  # in how many rows it must stand
+    text: str = "text",
+    show: int | None = 100,  # passages; None: all
+) -> pd.DataFrame:
+    "Passages that several rows share: in how many, how long, the text, and the first row that has it."
+    import pandas as pd
+
+    plain = ds.with_format(None)
+    texts, uids = [t or "" for t in plain[text]], plain["uid"][:]
+    of, start, end, many, _, is_first = (x for x in _shared_runs(texts, least, rows))
+    of, start, end, many = (x[is_first] for x in (of, start, end, many))
+    new = np.r_[True, (np.diff(of) != 0) | (np.diff(start) != 1) | (np.diff(many) != 0)][:len(of)]
+    a, b = np.flatnonzero(new), np.flatnonzero(np.r_[new[1:], True][:len(of)])
+    best = np.argsort(-(many[a] - 1) * (end[b] - start[a]), kind="stable")[:show]
+    found = [(int(many[a[i]]), texts[of[a[i]]][start[a[i]]:end[b[i]]], uids[of[a[i]]]) for i in best]
+    return pd.DataFrame([(n, len(t), t, uid) for n, t, uid in found], columns=["rows", "characters", "passage", "uid"])
+
+# %% ../nbs/25_deduplication.ipynb #fc6cc2d5
+_WORD_LIMIT = 30  # longer runs of letters are no words
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """The passage without the parts of words at its ends; of a blank at either end, one stays. Only letters and digits
+    that count 1 make words."""
+    def inside(i: int) -> bool:
+        return 0 < i < len(text) and all(c.isalnum() and ord(c) < _WIDE for c in text[i - 1:i + 1])
+
+    a = next((i for i in range(start, min(end, start + _WORD_LIMIT)) if not inside(i)), start)
+    b = next((i for i in range(end, max(a, end - _WORD_LIMIT), -1) if not inside(i)), end)
+    return a + (0 < a < b < len(text) and text[a].isspace() and text[b - 1].isspace()), b
+
+
+@step
+def drop_shared_passages(
+    ds: Dataset,
+    *,
+    least: int = 50,  # characters of a passage; a Chinese character counts 2
+    rows: int = 2,  # a passage that stands in so many rows goes
+    keep: str | None = "first",  # the first row that has a passage keeps it; None: no row does
+    most: float = 0.5,  # rows that would lose a larger share of their text are copies, and left alone
+    text: str = "text",
+) -> Dataset:
+    """Remove passages that several rows share, wherever they stand; spans move with the text.
+
+    Compared are the texts as they are, with their case and blanks. Lee et al. 2022.
+    """
+    if keep not in ("first", None):
+        raise DataError(f"keep={keep!r} is unknown", fix="use 'first' or None")
+    texts = [t or "" for t in ds.with_format(None)[text]]
+    of, start, end, _, first, _ = _shared_runs(texts, least, rows)
+    cut = of != first if keep else np.ones(len(of), dtype=bool)
+    of, start, end = of[cut], start[cut], end[cut]
+    new = np.r_[True, (np.diff(of) != 0) | (start[1:] > end[:-1])][:len(of)]
+    ends = end[np.r_[new[1:], True][:len(of)]]
+    edits, left = [[] for _ in texts], 0
+    for i, a, b in zip(of[new].tolist(), start[new].tolist(), ends.tolist()):
+        a, b = _whole_words(texts[i], a, b)
+        edits[i] += [(a, b, "")] if a < b else []
+    for i, e in enumerate(edits):
+        if sum(b - a for a, b, _ in e) > most * len(texts[i]):
+            edits[i], left = [], left + 1
+    gone = sum(b - a for e in edits for a, b, _ in e)
+    return _without(ds, text, edits, {"characters": gone, "rows_left_alone": left})

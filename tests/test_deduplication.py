@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
@@ -20,9 +20,11 @@ from dataset_tutor.deduplication import (
     drop_near_contradictions,
     drop_near_duplicates,
     drop_shared_lines,
+    drop_shared_passages,
     group_duplicates,
     meaning_pairs,
     plant_duplicates,
+    shared_passages,
     shingles,
     similar_pairs,
     similarity,
@@ -277,3 +279,80 @@ def test_a_shared_footer_is_no_contamination():
 def test_numbers_as_groups():
     old = rows([BREAKFAST.format("很"), BREAKFAST.format("真"), "别的"], group=[None, 7, None])
     assert group_duplicates(old)["group"][:] == ["7", "7", None]
+
+
+def shared_by_hand(some, least, rows):
+    "Per text the characters that a plain loop would cut, keeping the first row of each run."
+    where = {}
+    for i, text in enumerate(some):
+        for a in range(len(text)):
+            b = next((b for b in range(a + 1, len(text) + 1)
+                      if sum(1 + (ord(c) >= 0x2E80) for c in text[a:b]) >= least), None)  # fmt: skip
+            if b:
+                where.setdefault(text[a:b], []).append((i, a, b))
+    cut = [set() for _ in some]
+    for places in where.values():
+        if len({i for i, _, _ in places}) >= rows:
+            for i, a, b in places:
+                cut[i] |= set(range(a, b)) if i != places[0][0] else set()
+    return cut
+
+
+parts = st.lists(st.sampled_from(["这家酒店", "早餐！", "🙂🙂", "--", "。。。", "，房间", "\u0301…"]), max_size=8)
+marked = st.lists(st.tuples(parts.map("".join), st.integers(0, 30), st.integers(1, 9)), min_size=1, max_size=6)
+
+
+@settings(max_examples=60)
+@given(marked, st.integers(8, 14), st.integers(2, 3))
+def test_shared_passages_are_those_of_a_plain_loop_and_spans_stay_true(some, least, rows_):
+    plain = [t for t, _, _ in some]
+    spans = [[{"start": a, "end": min(a + n, len(t)), "label": "X"}] if a < len(t) else [] for t, a, n in some]
+    before = rows(plain, spans=spans)
+    after = drop_shared_passages(before, least=least, rows=rows_, most=1.0)
+    cut = shared_by_hand(plain, least, rows_)
+    assert after["text"][:] == ["".join(c for i, c in enumerate(t) if i not in gone) for t, gone in zip(plain, cut)]
+    for text, old, new, gone, row in zip(plain, spans, after["spans"], cut, after["text"]):
+        kept = ["".join(text[i] for i in range(s["start"], s["end"]) if i not in gone) for s in old]
+        assert [row[s["start"]:s["end"]] for s in new] == [k for k in kept if k]
+    table = shared_passages(before, least=least, rows=rows_, show=None)
+    assert len(table) == 0 if not any(cut) else len(table) > 0
+    for n, passage in zip(table["rows"], table.passage):
+        assert sum(passage in t for t in plain) >= n >= rows_ or len(passage) > least // 2
+
+
+def test_passages_keep_words_whole_and_copies_alone():
+    notice = "this message may hold confidential information for its recipient only"
+    report = f"The report on rivers in the north was late, pre{notice}post and so was the one on lakes "
+    essay = "An essay of ninety or more letters about the spring in southern countries. un{}ly"
+    pages = [report + "a.", report + "b.", essay.format(notice)]
+    clean = drop_shared_passages(rows(pages, label=[0, 1, 0]))
+    assert clean["text"][:] == [*pages[:2], essay.format("this only")] and clean["label"][:] == [0, 1, 0]
+    notes = history(clean)[-1].notes
+    assert (notes["rows_left_alone"], notes["rows_edited"]) == (1, 1)   # the second row is a copy of the first
+
+
+def test_passages_of_every_row_or_all_but_the_first():
+    foot = "。免费注册 网站导航 宾馆索引 服务说明 关于携程 诚聘英才 代理合作。"   # the menu of a web site
+    some = rows([f"{w * 40}{foot}" for w in "好坏中"] + ["别的一行文字，没有菜单"])
+    assert drop_shared_passages(some)["text"][:] == [some["text"][0], "坏" * 40, "中" * 40, some["text"][3]]
+    assert drop_shared_passages(some, keep=None)["text"][:3] == ["好" * 40, "坏" * 40, "中" * 40]
+    assert drop_shared_passages(some, rows=4)["text"][:] == some["text"][:]
+    table = shared_passages(some, rows=3)
+    assert table.passage.tolist() == [foot] and table["rows"].tolist() == [3] and table.uid[0] == some["uid"][0]
+
+
+@pytest.mark.parametrize(
+    "bait",
+    [["a" * 5_000_000], ["a" * 2_000_000, "b" + "a" * 2_000_000], ["\x00\u200b" * 50] * 2, ["", None], ["好" * 60] * 3],
+    ids=["five megabytes", "two alike", "zeros", "nothing", "copies"],
+)  # fmt: skip
+def test_passages_of_hostile_texts_end_in_time(bait):
+    start = time.perf_counter()
+    assert drop_shared_passages(rows(bait))["text"][:] == bait
+    assert time.perf_counter() - start < 30
+
+
+def test_passages_refuse_what_makes_no_sense():
+    for options, fix in (({"rows": 1}, "use 2 or"), ({"least": 3}, "use 8 or"), ({"keep": "last"}, "use 'first'")):
+        with pytest.raises(DataError, match=fix):
+            drop_shared_passages(rows(["a", "b"]), **options)
