@@ -160,7 +160,7 @@ def _same_meaning(ledger: _Ledger, keys_at: np.ndarray, texts: list, threshold: 
                         order = near[np.argsort(-row[near], kind="stable")]
                         ledger.add("meaning", i, theirs[order].tolist(), float(row[order[0]]))
 
-# %% ../nbs/41_auditing.ipynb #821f35b0
+# %% ../nbs/41_auditing.ipynb #b383850d
 @dataclass(frozen=True)
 class Inflation:
     "What a leak adds to a score: `points` of 100, with a 95 % interval."
@@ -193,13 +193,14 @@ def linear_scores(
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    x, y, new, gold = (ds[c] for ds in (train.with_format(None), test.with_format(None)) for c in (text, label))
+    x, y, new, gold = (ds.with_format(None)[c][:] for ds in (train, test) for c in (text, label))
+    x, new = ([t or "" for t in texts] for texts in (x, new))
     if len(set(y)) < 2:
         raise DataError("all training rows have one class", label, fix="a classifier needs two")
     ways = {"zh": dict(analyzer="char", ngram_range=(1, 2)), "en": dict(analyzer="word", ngram_range=(1, 2))}
     features = TfidfVectorizer(**ways[guess_lang(x[:2000])], sublinear_tf=True)
-    model = make_pipeline(features, LogisticRegression(C=10, max_iter=300)).fit(x[:], y[:])
-    return (model.predict(new[:]) == np.array(gold[:])).astype(float)
+    model = make_pipeline(features, LogisticRegression(C=10, max_iter=300)).fit(x, y)
+    return (model.predict(new) == np.array(gold)).astype(float)
 
 # %% ../nbs/41_auditing.ipynb #e7f69c46
 def _spread(d: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
@@ -451,7 +452,7 @@ def _own_parents(rows: dict) -> list[tuple[int, str]]:
     parents = {p for p in rows["parent"] if p is not None}
     return [(i, u) for i, u in enumerate(rows["uid"]) if u in parents]
 
-# %% ../nbs/41_auditing.ipynb #e86531a3
+# %% ../nbs/41_auditing.ipynb #8b2e7a18
 def _estimate(parts: dict, ledger: _Ledger, key_of, score, text: str, label: str, notes: list) -> Inflation | None:
     "What the leak adds to the test score; None with a note where that cannot be said."
     train, test = parts["train"], parts["test"]
@@ -464,6 +465,10 @@ def _estimate(parts: dict, ledger: _Ledger, key_of, score, text: str, label: str
         if label not in train.column_names or label not in test.column_names:
             notes.append("not estimated: what the leak adds to the score; give score=(train, test) -> one number a row")
             return None
+        if any(None in ds.with_format(None)[label][:] for ds in (train, test)):
+            notes.append("not estimated: some rows have no label; drop_missing(ds) first, or give score=")
+            return None
+
         def score(a, b):
             return linear_scores(a, b, text, label)
     if len(ledger.tainted[2]) == len(train):
