@@ -247,7 +247,8 @@ def _check_classes(ds, by, family: np.ndarray, labels: list[list], side: np.ndar
             "and cannot stand in each part",
             column,
             ds["uid"][int(rows[0])],
-            "merge it with another class, collect more, or strict=False for the nearest split: "
+            ("drop_missing(ds)" if value is None else "merge it with another class, collect more") +
+            ", or strict=False for the nearest split: "
             f"{_nearest(side, names)} rows, of this class {_nearest(side[rows], names)}",
         )
 

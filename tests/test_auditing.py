@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.auditing import ATTACKS, audit_split, linear_scores, plant_leaks
-from dataset_tutor.cleaning import drop_duplicates
+from dataset_tutor.cleaning import drop_duplicates, drop_missing
 from dataset_tutor.core import DataError, add_uids
 from dataset_tutor.deduplication import group_duplicates
 from dataset_tutor.distribution import part, split
@@ -27,7 +27,8 @@ def three(train, validation, test):
 @pytest.fixture(scope="module", params=["reviews-en", "reviews-zh", "ner-zh"])
 def clean(request):
     ds = load_sample(request.param, rows=1000, seed=11)
-    return drop_duplicates(ds.select_columns([c for c in ("uid", "text", "label") if c in ds.column_names]))
+    ds = drop_duplicates(ds.select_columns([c for c in ("uid", "text", "label") if c in ds.column_names]))
+    return drop_missing(ds)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
