@@ -349,7 +349,7 @@ def _by_time(ds, time: str, by, family: np.ndarray, wish: np.ndarray, strict: bo
 def leaks(
     ds: Dataset,  # rows with `split`
     text: str = "text",
-    group: str | None = "group",
+    group: str | Sequence[str] | None = "group",
 ) -> list[list[int]]:  # row numbers of every family that stands in more than one part
     "Families of relatives that a split tears apart."
     parts, torn = ds.with_format(None)["split"][:], defaultdict(list)
@@ -362,7 +362,7 @@ def require_split(
     ds: Dataset,
     parts: Sequence[str] = SPLITS,  # parts that must have rows
     text: str = "text",
-    group: str | None = "group",
+    group: str | Sequence[str] | None = "group",
 ) -> Dataset:  # `ds` itself
     "Let `ds` pass if it has a complete split without leaks; raise `LeakageError` otherwise."
     if "split" not in ds.column_names:
