@@ -20,7 +20,7 @@ from .distribution import SPLITS, _group_columns, part
 from .models import embed, need
 
 # %% auto #0
-__all__ = ['KINDS', 'ATTACKS', 'Inflation', 'linear_scores', 'Audit', 'audit_split', 'part_names', 'plant_leaks']
+__all__ = ['KINDS', 'ATTACKS', 'Inflation', 'linear_scores', 'Audit', 'audit_split', 'plant_leaks']
 
 # %% ../nbs/41_auditing.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ def _html_of(self: Audit) -> str:
 Audit.__repr__ = Audit.__str__ = _text_of
 Audit._repr_html_ = _html_of
 
-# %% ../nbs/41_auditing.ipynb #bda3c919
+# %% ../nbs/41_auditing.ipynb #10112770
 def audit_split(
     train: Dataset,  # the training rows; or all rows, with a column `split`
     validation: Dataset | None = None,
@@ -373,13 +373,27 @@ def audit_split(
     parts without rows or without `text`.
     """
     parts = _parts(train, validation, test, text)
-    side = np.repeat([SPLITS.index(p) for p in parts], [len(ds) for ds in parts.values()])
     rows = {c: _gathered(parts, c) for c in (text, "uid", "parent")}
-    texts, uids = [t or "" for t in rows[text]], _names(parts, rows["uid"])
+    texts, uids, notes, found = [t or "" for t in rows[text]], _names(parts, rows["uid"]), [], None
+    ledger, key_of = _compared(parts, rows, texts, group, near, seed, by_id=test is not None or validation is not None)
+    if meaning is None and len(set(texts)) > _MOST_EMBEDDED:
+        notes.append(f"not looked for: twins in meaning among {len(set(texts)):,} texts; ask with meaning=True")
+    elif meaning is not False:
+        _same_meaning(ledger, key_of, texts, None if meaning in (None, True) else meaning, model)
+    if score is not False and "test" in parts:
+        found = _estimate(parts, ledger, key_of, score, text, label, notes)
+    entities = _entity_table(parts, text) if all("spans" in ds.column_names for ds in parts.values()) else None
+    tainted = sorted(ledger.tainted[1] | ledger.tainted[2])
+    return Audit({p: len(ds) for p, ds in parts.items()}, _findings(ledger, parts, texts, uids, label),
+                 _shifts(parts, text, label, seed), entities, found, [uids[i] for i in tainted], notes)
+
+# %% ../nbs/41_auditing.ipynb #6478c102
+def _compared(parts, rows: dict, texts: list, group, near: float, seed: int, by_id: bool) -> tuple[_Ledger, np.ndarray]:
+    "Everything but meaning; also the normal form of each row, -1 for an empty text."
+    ledger = _Ledger(np.repeat([SPLITS.index(p) for p in parts], [len(ds) for ds in parts.values()]))
     keys, key_of = _distinct(texts)
-    where = [_by_side(r, side) for r in _rows_of(key_of, len(keys))]
-    ledger, notes = _Ledger(side), []
-    if test is not None or validation is not None:  # one table cannot hold a uid twice
+    where = [_by_side(r, ledger.side) for r in _rows_of(key_of, len(keys))]
+    if by_id:  # one table cannot hold a uid twice
         _shared(ledger, "id", enumerate(rows["uid"]))
         ledger.told.clear()
     _same_text(ledger, texts, where)
@@ -388,23 +402,13 @@ def audit_split(
     _shared(ledger, "parent", [*_own_parents(rows), *enumerate(rows["parent"])])
     for c in dict.fromkeys(c for ds in parts.values() for c in _group_columns(ds, group)):
         _shared(ledger, c, enumerate(_gathered(parts, c)))
-    if meaning is None and len(set(texts)) > _MOST_EMBEDDED:
-        notes.append(f"not looked for: twins in meaning among {len(set(texts)):,} texts; ask with meaning=True")
-    elif meaning is not False:
-        _same_meaning(ledger, key_of, texts, None if meaning in (None, True) else meaning, model)
-    found = None
-    if score is not False and "test" in parts:
-        found = _estimate(parts, ledger, key_of, score, text, label, notes)
-    entities = _entity_table(parts, text) if all("spans" in ds.column_names for ds in parts.values()) else None
-    tainted = sorted(ledger.tainted[1] | ledger.tainted[2])
-    return Audit({p: len(ds) for p, ds in parts.items()}, _findings(ledger, parts, texts, uids, label),
-                 _shifts(parts, text, label, seed), entities, found, [uids[i] for i in tainted], notes)
+    return ledger, key_of
 
-# %% ../nbs/41_auditing.ipynb #8077ffa4
+# %% ../nbs/41_auditing.ipynb #20c3e9c4
 def _parts(train, validation, test, text: str) -> dict[str, Dataset]:
     "The parts by name, checked."
     if validation is None and test is None:
-        if strange := sorted({str(p) for p in part_names(train)} - set(SPLITS)):
+        if strange := sorted({str(p) for p in _part_names(train)} - set(SPLITS)):
             raise DataError(f"{strange[0]!r} is no part", "split", fix=f"use {', '.join(SPLITS)}")
         parts = {p: part(train, p) for p in SPLITS}
         parts = {p: ds for p, ds in parts.items() if len(ds)}
@@ -419,7 +423,7 @@ def _parts(train, validation, test, text: str) -> dict[str, Dataset]:
     return parts
 
 
-def part_names(ds: Dataset) -> list:
+def _part_names(ds: Dataset) -> list:
     "The column `split`; `DataError` where there is none."
     if "split" not in ds.column_names:
         raise DataError("one set of rows without this column is no split", "split",
@@ -538,7 +542,7 @@ def _head(t: str, rng: np.random.Generator) -> str:
     "A short row: two words, or two to four characters."
     return " ".join(t.split()[:2]) if len(t.split()) > 3 else t[:int(rng.integers(2, 5))]
 
-# %% ../nbs/41_auditing.ipynb #fd186d4f
+# %% ../nbs/41_auditing.ipynb #050ab0da
 _ONE = {"copy": lambda t, other, rng: t, "renumbered": lambda t, other, rng: t,
         "spelling": lambda t, other, rng: _respelled(t, rng), "hidden": lambda t, other, rng: _hidden(t, rng),
         "near": _nearly, "child": lambda t, other, rng: _reworded(t, rng),
@@ -549,6 +553,33 @@ _TWO = {"siblings": lambda t, rng: (_reworded(t, rng), _reworded(t, rng)),
 ATTACKS = (*_ONE, *_TWO)
 
 
+def _planted(kind: str, n: int, i: int, uid: str, text: str, other: str, seed: int, rng) -> list[dict]:
+    "The new rows of one case: one beside its source, or two where the source goes."
+    uids = [make_uid(f"leak {seed}", f"{kind} {n} {side}") for side in "ab"]
+    about = {"row": i, "parent": uid if kind in ("child", "siblings") else None,
+             "document": uid if kind == "document" else None}
+    if kind in _ONE:
+        return [{**about, "uid": uids[0], "text": _ONE[kind](text, other, rng), "leak": kind, "leak_of": uid}]
+    first, second = _TWO[kind](text, rng)
+    return [{**about, "uid": uids[0], "text": first, "leak": None, "leak_of": None},
+            {**about, "uid": uids[1], "text": second, "leak": kind, "leak_of": uids[0]}]
+
+
+def _with_planted(ds: Dataset, new: list[dict], gone: set[int], text: str) -> Dataset:
+    "The rows that stay, then the new ones; other columns are those of the source."
+    from datasets import Value, concatenate_datasets
+
+    extra = ("parent", "document", "leak", "leak_of")
+    base, added = pick_rows(ds, [i for i in range(len(ds)) if i not in gone]), pick_rows(ds, [r["row"] for r in new])
+    base, added = (d.remove_columns([c for c in extra if c in d.column_names]) for d in (base, added))
+    for c in extra:
+        base = base.add_column(c, [None] * len(base), feature=Value("string"))
+        added = added.add_column(c, [r[c] for r in new], feature=Value("string"))
+    for c, key in (("uid", "uid"), (text, "text")):
+        added = added.remove_columns(c).add_column(c, [r[key] for r in new], feature=base.features[c])
+    return concatenate_datasets([base, added.select_columns(base.column_names)])
+
+# %% ../nbs/41_auditing.ipynb #14f88cb6
 @step
 def plant_leaks(
     ds: Dataset,
@@ -562,10 +593,8 @@ def plant_leaks(
 
     For siblings, documents and short rows, both rows are new and their source goes. Fills `parent` and `document`.
     """
-    from datasets import Value, concatenate_datasets
-
     rng, plain = np.random.default_rng(seed), ds.with_format(None)
-    texts = [t or "" for t in plain[text]]
+    texts, uids = [t or "" for t in plain[text]], plain["uid"][:]
     good = rng.permutation(np.flatnonzero(_weights([text_key(t) for t in texts]) >= 30))
     if unknown := [k for k in kinds if k not in ATTACKS]:
         raise DataError(f"there is no attack {unknown[0]!r}", fix=f"use some of {', '.join(ATTACKS)}")
@@ -575,26 +604,6 @@ def plant_leaks(
     new, gone = [], set()
     for k, kind in enumerate(kinds):
         for n, (i, o) in enumerate(good[k * 2 * per_kind:(k + 1) * 2 * per_kind].reshape(-1, 2).tolist()):
-            source = plain["uid"][i]
-            uids = [make_uid(f"leak {seed}", f"{kind} {n} {side}") for side in "ab"]
-            about = {"row": i, "parent": source if kind in ("child", "siblings") else None,
-                     "document": source if kind == "document" else None}
-            if kind in _ONE:
-                gone |= {o} if kind == "quoted" else set()
-                new.append({**about, "uid": uids[0], "text": _ONE[kind](texts[i], texts[o], rng), "leak": kind,
-                            "leak_of": source})
-            else:
-                gone.add(i)
-                first, second = _TWO[kind](texts[i], rng)
-                new.append({**about, "uid": uids[0], "text": first, "leak": None, "leak_of": None})
-                new.append({**about, "uid": uids[1], "text": second, "leak": kind, "leak_of": uids[0]})
-    extra = ("parent", "document", "leak", "leak_of")
-    base = pick_rows(ds, [i for i in range(len(ds)) if i not in gone])
-    added = pick_rows(ds, [r["row"] for r in new])
-    base, added = (d.remove_columns([c for c in extra if c in d.column_names]) for d in (base, added))
-    for c in extra:
-        base = base.add_column(c, [None] * len(base), feature=Value("string"))
-        added = added.add_column(c, [r[c] for r in new], feature=Value("string"))
-    for c, key in (("uid", "uid"), (text, "text")):
-        added = added.remove_columns(c).add_column(c, [r[key] for r in new], feature=base.features[c])
-    return concatenate_datasets([base, added.select_columns(base.column_names)]), {}, {"leaks": len(kinds) * per_kind}
+            gone |= {o} if kind == "quoted" else {i} if kind in _TWO else set()
+            new += _planted(kind, n, i, uids[i], texts[i], texts[o], seed, rng)
+    return _with_planted(ds, new, gone, text), {}, {"leaks": len(kinds) * per_kind}
