@@ -16,7 +16,7 @@ from .core import DataError, LeakageError, pick_rows, step
 from .deduplication import UnionFind
 
 # %% auto #0
-__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'part']
+__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'part', 'fit_on_train', 'folds', 'take_fold']
 
 # %% ../nbs/40_distribution.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -26,23 +26,33 @@ if TYPE_CHECKING:
 def families(
     ds: Dataset,
     text: str = "text",
-    group: str | None = "group",  # a column whose equal values belong together; None to ignore it
+    group: str | Sequence[str] | None = "group",  # columns whose equal values belong together; None to ignore them
 ) -> np.ndarray:  # per row the number of the first row of its family
-    "Which rows are relatives: same text, same group, parent and child, and their relatives."
+    "Which rows are relatives: same text, same group, parent and child, siblings, and their relatives."
     union, plain = UnionFind(len(ds)), ds.with_format(None)
-    for column, key in ((text, text_key), (group, None)):
+    for column, key in ((text, text_key), *((g, None) for g in _group_columns(ds, group))):
         if column not in ds.column_names:
             continue
         first: dict = {}
         for i, v in enumerate(plain[column][:]):
-            if v is not None:
+            if v is not None and (key or v != ""):  # an unnamed author is nobody's
                 union.join(first.setdefault(key(v) if key else v, i), i)
     if "parent" in ds.column_names:
-        at = {u: i for i, u in enumerate(plain["uid"][:])}
+        at, first = {u: i for i, u in enumerate(plain["uid"][:])}, {}
         for i, p in enumerate(plain["parent"][:]):
-            if p in at:
-                union.join(at[p], i)
+            if p is not None:  # a parent that is not among the rows still makes its children siblings
+                union.join(at[p] if p in at else first.setdefault(p, i), i)
     return union.roots()
+
+
+def _group_columns(ds: Dataset, group: str | Sequence[str] | None) -> list[str]:
+    "The columns that say what belongs together. `group` itself may be absent; any other name is a wish."
+    names = [group] if isinstance(group, str) else list(group or ())
+    for name in names:
+        if name not in ("group", *ds.column_names):
+            raise DataError("there is no such column to keep together", name,
+                            fix=f"use some of {', '.join(ds.column_names)}")
+    return [n for n in names if n in ds.column_names]
 
 # %% ../nbs/40_distribution.ipynb #77f3d53c
 def strata(
@@ -63,6 +73,51 @@ def strata(
         values = [min(row, key=lambda k: (count[k], k)) if row else "" for row in kinds]
     return np.unique([str(v) for v in values], return_inverse=True)[1]
 
+# %% ../nbs/40_distribution.ipynb #44326dee
+def _several(ds: Dataset, by: str | Sequence[str] | None) -> list[list[str]] | None:
+    "Per row its labels where it can have several: entity types, a column of lists, several columns. None otherwise."
+    if by is None or (by == "auto" and "label" not in ds.column_names):
+        return None
+    columns = [("label" if by == "auto" else by)] if isinstance(by, str) else list(by)
+    for c in columns:
+        if c not in ds.column_names:
+            raise DataError("there is no such column to stratify by", c, fix=f"use one of {', '.join(ds.column_names)}")
+    found: list[list[str]] = [[] for _ in range(len(ds))]
+    several = len(columns) > 1
+    for c in columns:
+        values, prefix = ds.with_format(None)[c][:], f"{c}=" if len(columns) > 1 else ""
+        several |= any(isinstance(v, list) for v in values)
+        for row, v in zip(found, values):
+            if c == "spans":
+                v = [s["label"] for s in v or ()]
+            row += [prefix + str(x) for x in v] or [f"{prefix}(none)"] if isinstance(v, list) else [prefix + str(v)]
+    return found if several else None
+
+# %% ../nbs/40_distribution.ipynb #84f35f75
+def _iterate(family: np.ndarray, labels: list[list[str]], sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    "The part of every row by iterative stratification; whole families are dealt out."
+    names = {v: k for k, v in enumerate(sorted({v for row in labels for v in row}))}
+    of = np.unique(family, return_inverse=True)[1]
+    rows, holds = np.bincount(of), [Counter() for _ in range(of.max() + 1)]
+    for f, row in zip(of.tolist(), labels):
+        holds[f].update(names[v] for v in row)
+    holders: list[list[int]] = [[] for _ in names]
+    for f in rng.permutation(len(holds)).tolist():
+        for v in holds[f]:
+            holders[v].append(f)
+    left = np.array([len(h) for h in holders])  # families that are not dealt out yet
+    need = np.outer(sizes, [sum(holds[f][v] for f in h) for v, h in enumerate(holders)])
+    room, part = sizes * len(family), np.full(len(holds), -1)
+    while left.any():
+        rarest = int(np.where(left > 0, left, len(holds) + 1).argmin())
+        for f in sorted((f for f in holders[rarest] if part[f] < 0), key=lambda f: -holds[f][rarest]):
+            p = part[f] = np.lexsort((room, need[:, rarest].round(9)))[-1]
+            room[p] -= rows[f]
+            for v, n in holds[f].items():
+                need[p, v] -= n
+                left[v] -= 1
+    return part[of]
+
 # %% ../nbs/40_distribution.ipynb #cd1702e6
 SPLITS = ("train", "validation", "test")
 
@@ -72,26 +127,28 @@ def split(
     ds: Dataset,
     *,
     sizes: Sequence[float] = (0.7, 0.15, 0.15),  # shares of train, validation and test
-    stratify: str | None = "auto",  # keep the shares of this column; "auto": label, or entity types
-    group: str | None = "group",  # rows with the same value here stay together
+    stratify: str | Sequence[str] | None = "auto",  # keep the shares of these columns; "auto": label, or entity types
+    group: str | Sequence[str] | None = "group",  # rows with the same value in such a column stay together
+    time: str | None = None,  # a column that says when: the newest rows become the test; nothing is stratified
+    strict: bool = True,  # False: take the nearest possible split where the wish cannot be met
     text: str = "text",
     seed: int = 0,
 ) -> Dataset:
     """Fill the column `split`; relatives (see `families`) stay on one side.
 
-    Raises `DataError` if the rows are already split, or if a class has fewer families than there are parts.
+    `stratify="spans"`, a column of lists, or several columns: by iterative stratification (Sechidis et al. 2011).
+    Raises `DataError` if the rows are already split, and for a wish that cannot be met: a class with fewer families
+    than there are parts, a family larger than its part, a part without rows. The message tells the nearest split.
     """
     _check_wish(ds, sizes)
-    family, stratum = families(ds, text, group), strata(ds, stratify)
-    _check_classes(family, stratum, ds, stratify)
-    part = _assign(family, stratum, np.asarray(sizes, dtype=float), np.random.default_rng(seed))
-    counts = np.bincount(part, minlength=3)
-    if (counts == 0).any():
-        empty = SPLITS[int(counts.argmin())]
-        raise DataError(f"{empty} would be empty: {len(ds)} rows in {len(np.unique(family))} families", "split",
-                        fix="give more rows, or sizes that are closer to each other")
-    notes = dict(zip(SPLITS, counts.tolist())) | {"families_of_several": int((np.bincount(family) > 1).sum())}
-    return ds.add_column("split", [SPLITS[p] for p in part]), {}, notes
+    wish, rng, family = np.asarray(sizes, dtype=float), np.random.default_rng(seed), families(ds, text, group)
+    if time is None:
+        side, notes = _deal(ds, family, stratify, wish, rng, SPLITS, strict), {}
+    else:
+        side, notes = _by_time(ds, time, stratify, family, wish, strict)
+    counts = np.bincount(side, minlength=3)
+    notes = dict(zip(SPLITS, counts.tolist())) | {"families_of_several": int((np.bincount(family) > 1).sum())} | notes
+    return ds.add_column("split", [SPLITS[p] for p in side]), {}, notes
 
 # %% ../nbs/40_distribution.ipynb #73f23561
 def _check_wish(ds: Dataset, sizes: Sequence[float]):
@@ -107,21 +164,113 @@ def _check_wish(ds: Dataset, sizes: Sequence[float]):
         )
 
 
-def _check_classes(family: np.ndarray, stratum: np.ndarray, ds: Dataset, by: str | None):
+def _deal(ds, family: np.ndarray, by, wish: np.ndarray, rng, names: Sequence[str], strict: bool) -> np.ndarray:
+    "The part of every row; `DataError` where the wish cannot be met, unless the nearest will do."
+    labels = _several(ds, by)
+    if labels is None:
+        stratum = strata(ds, by)
+        side = _assign(family, stratum, wish, rng)
+        if by not in (None, "spans") and (by != "auto" or "label" in ds.column_names):
+            side = _everywhere(family, stratum, side, len(wish))
+            labels = [[s] for s in stratum.tolist()]
+    else:
+        side = _iterate(family, labels, wish, rng)
+        labels = None if by == "spans" else labels
+    if _off(side, wish).any() or len(np.unique(side)) < len(wish):  # what misses even the sizes may ignore the classes
+        side = min(side, _pack(family, wish), key=lambda s: _distance(s, wish))
+    if strict and labels is not None:
+        _check_classes(ds, by, family, labels, side, names)
+    _check_sizes(ds, family, side, wish, names, strict)
+    return side
+
+# %% ../nbs/40_distribution.ipynb #b463c3f8
+def _off(side: np.ndarray, wish: np.ndarray) -> np.ndarray:
+    "Which parts miss their size by more than half of it."
+    want = wish * len(side)
+    return np.abs(np.bincount(side, minlength=len(wish)) - want) > 0.5 * want + 1
+
+
+def _distance(side: np.ndarray, wish: np.ndarray) -> tuple[int, float]:
+    "How far a split is from its wish: empty parts first, then rows."
+    counts = np.bincount(side, minlength=len(wish))
+    return int((counts == 0).sum()), float(np.abs(counts - wish * len(side)).sum())
+
+
+def _pack(family: np.ndarray, wish: np.ndarray) -> np.ndarray:
+    "The largest family first, each to the part that still wants most rows: the sizes as near as can be, no classes."
+    of = np.unique(family, return_inverse=True)[1]
+    rows, want = np.bincount(of), wish * len(family)
+    part, empty = np.zeros(len(rows), dtype=np.int64), set(range(len(wish)))
+    for k, f in enumerate(np.argsort(-rows, kind="stable")):
+        free = sorted(empty) if len(empty) >= len(rows) - k else np.arange(len(wish))  # the last ones fill empty parts
+        part[f] = free[np.argmax(want[free])]
+        want[part[f]] -= rows[f]
+        empty.discard(int(part[f]))
+    return part[of]
+
+
+def _nearest(side: np.ndarray, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in zip(names, np.bincount(side, minlength=len(names)).tolist()))
+
+
+def _check_sizes(ds, family: np.ndarray, side: np.ndarray, wish: np.ndarray, names: Sequence[str], strict: bool):
+    counts, rows = np.bincount(side, minlength=len(names)), np.bincount(family)
+    n, whole = len(np.unique(family)), f"{len(family)} rows in {(rows > 0).sum()} families"
+    if (counts == 0).any():
+        raise DataError(f"{names[int(counts.argmin())]} would be empty: {whole}", "split",
+                        fix="give more rows, or sizes that are closer to each other")
+    if strict and _off(side, wish).any():
+        big, want = int(rows.argmax()), ", ".join(f"{w:.0f}" for w in wish * len(side))
+        raise DataError(f"parts of {want} rows cannot be made of {n} families, the largest of {rows[big]} rows",
+                        "split", ds["uid"][big], "other sizes, a finer group, or strict=False for the nearest split: "
+                                                 f"{_nearest(side, names)} rows")
+
+# %% ../nbs/40_distribution.ipynb #9203905b
+def _check_classes(ds, by, family: np.ndarray, labels: list[list], side: np.ndarray, names: Sequence[str]):
     "A class that cannot stand in every part makes a stratified split impossible (entity types may be rarer)."
-    if by is None or "label" not in ds.column_names:
-        return
-    for s in np.unique(stratum):
-        rows = np.flatnonzero(stratum == s)
-        if len(np.unique(family[rows])) < len(SPLITS):
-            name, value = ds.features["label"], ds.with_format(None)["label"][int(rows[0])]
-            value = name.int2str(value) if hasattr(name, "int2str") and value is not None and value >= 0 else value
-            raise DataError(
-                f"class {value!r} has {len(rows)} rows in fewer than three families and cannot stand in each part",
-                "label",
-                ds["uid"][int(rows[0])],
-                "merge it with another class, collect more, or stratify=None",
-            )
+    rows_of = defaultdict(list)
+    for i, row in enumerate(labels):
+        for v in set(row):
+            rows_of[v].append(i)
+    words = {2: "two", 3: "three"}
+    for rows in rows_of.values():
+        if len(np.unique(family[rows])) >= len(names):
+            continue
+        column = "label" if by == "auto" else by if isinstance(by, str) else None
+        value = next(v for v in labels[rows[0]] if rows_of[v] is rows)
+        if column and not isinstance(ds[rows[0]][column], list):
+            feature, value = ds.features[column], ds.with_format(None)[column][rows[0]]
+            if hasattr(feature, "int2str") and value is not None and value >= 0:
+                value = feature.int2str(value)
+        raise DataError(
+            f"class {value!r} has {len(rows)} rows in fewer than {words.get(len(names), len(names))} families "
+            "and cannot stand in each part",
+            column,
+            ds["uid"][int(rows[0])],
+            ("drop_missing(ds)" if value is None else "merge it with another class, collect more") +
+            ", or strict=False for the nearest split: "
+            f"{_nearest(side, names)} rows, of this class {_nearest(side[rows], names)}",
+        )
+
+
+def _everywhere(family: np.ndarray, stratum: np.ndarray, side: np.ndarray, parts: int) -> np.ndarray:
+    "Let a class with enough families stand in each part: rounding may have left a small one out."
+    table = np.zeros((parts, stratum.max(initial=0) + 1), dtype=np.int64)
+    np.add.at(table, (side, stratum), 1)
+    if table.all():
+        return side
+    side, size = side.copy(), np.bincount(family)
+    for p, s in np.argwhere(table == 0)[::-1]:  # the test first
+        own = np.unique(family[stratum == s])
+        for f in sorted(own, key=lambda f: (-table[side[f], s], size[f])):  # a family has the number of its first row
+            rows = np.flatnonzero(family == f)
+            kinds, n = np.unique(stratum[rows], return_counts=True)
+            if (table[side[f], kinds] > n).all():  # what it leaves keeps its classes
+                table[side[f], kinds] -= n
+                table[p, kinds] += n
+                side[rows] = p
+                break
+    return side
 
 # %% ../nbs/40_distribution.ipynb #74d4fcdc
 def _assign(family: np.ndarray, stratum: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -154,11 +303,53 @@ def _shares(want: np.ndarray, n: int) -> np.ndarray:
     whole[rest] += 1
     return whole
 
+# %% ../nbs/40_distribution.ipynb #c63b376f
+def _moments(ds: Dataset, time: str) -> list:
+    "The column that says when, checked: everything there and in an order that means time."
+    import re
+
+    if time not in ds.column_names:
+        raise DataError("there is no such column that says when", time, fix=f"use one of {', '.join(ds.column_names)}")
+    values = ds.with_format(None)[time][:]
+    for uid, v in zip(ds.with_format(None)["uid"][:], values):
+        if v is None or v != v:
+            raise DataError("a row without a time can stand neither before nor after the cut", time, uid,
+                            "fill it, or drop the row before the split")
+        if isinstance(v, str) and not re.match(r"\d{4}-\d\d(-\d\d(\D.*)?)?$", v):
+            raise DataError(f"{v[:30]!r} is no date in an order that sorts", time, uid,
+                            "write dates as 2024-03-31, or as numbers or timestamps")
+    return values
+
+
+def _by_time(ds, time: str, by, family: np.ndarray, wish: np.ndarray, strict: bool) -> tuple[np.ndarray, dict]:
+    "The part of every row by the newest moment of its family, and where the cuts are."
+    if by not in (None, "auto"):
+        raise DataError("a split by time cannot keep shares too", fix="leave out stratify= or time=")
+    values = _moments(ds, time)
+    moments = sorted(set(values))
+    at = {m: k for k, m in enumerate(moments)}
+    own = np.array([at[v] for v in values])
+    newest = np.zeros(len(ds), dtype=np.int64)
+    np.maximum.at(newest, family, own)
+    ends, rows = np.unique(newest[family], return_counts=True)
+    if len(ends) < len(SPLITS):
+        raise DataError(f"the families end at {len(ends)} moments only, so there is no place for two cuts", time,
+                        fix="use a finer time, or a split without time=")
+    upto = np.cumsum(rows)
+    a = int(np.abs(upto[:-2] - wish[0] * len(ds)).argmin())
+    b = a + 1 + int(np.abs(upto[a + 1:-1] - wish[:2].sum() * len(ds)).argmin())
+    order = np.searchsorted(ends, newest[family])
+    side = (order > a).astype(np.int64) + (order > b)
+    _check_sizes(ds, family, side, wish, SPLITS, strict)
+    cuts = [int(ends[a]), int(ends[b])]
+    notes = {f"{name}_after": str(moments[c]) for name, c in zip(SPLITS[1:], cuts)}
+    return side, notes | {"older_relatives": int(sum((own[side == k + 1] <= c).sum() for k, c in enumerate(cuts)))}
+
 # %% ../nbs/40_distribution.ipynb #1d25c679
 def leaks(
     ds: Dataset,  # rows with `split`
     text: str = "text",
-    group: str | None = "group",
+    group: str | Sequence[str] | None = "group",
 ) -> list[list[int]]:  # row numbers of every family that stands in more than one part
     "Families of relatives that a split tears apart."
     parts, torn = ds.with_format(None)["split"][:], defaultdict(list)
@@ -171,7 +362,7 @@ def require_split(
     ds: Dataset,
     parts: Sequence[str] = SPLITS,  # parts that must have rows
     text: str = "text",
-    group: str | None = "group",
+    group: str | Sequence[str] | None = "group",
 ) -> Dataset:  # `ds` itself
     "Let `ds` pass if it has a complete split without leaks; raise `LeakageError` otherwise."
     if "split" not in ds.column_names:
@@ -206,3 +397,75 @@ def part(
     if "split" not in ds.column_names:
         raise LeakageError("the rows are not split", "split", fix="rows = split(ds, seed=1)")
     return pick_rows(ds, [i for i, p in enumerate(ds.with_format(None)["split"][:]) if p == name])
+
+# %% ../nbs/40_distribution.ipynb #4c1f10d1
+def fit_on_train(
+    estimator,  # anything with `fit(X)` or `fit(X, y)`: a vectoriser, a scaler, a pipeline
+    ds: Dataset,  # rows with `split`
+    x: str | Sequence[str] = "text",  # the column to learn from; several become a table of numbers
+    y: str | None = "label",  # the column to predict; None for estimators that need none
+    group: str | Sequence[str] | None = "group",
+):  # the fitted estimator
+    "Fit on the training rows alone. Raises `LeakageError` for rows without a split, or with one that leaks."
+    require_split(ds, ("train",), x if isinstance(x, str) else "text", group)
+    for c in ([x] if isinstance(x, str) else [*x]) + ([y] if y else []):
+        if c not in ds.column_names:
+            raise DataError("there is no such column to learn from", c, fix=f"use some of {', '.join(ds.column_names)}")
+    train = part(ds, "train").with_format(None)
+    table = train[x][:] if isinstance(x, str) else np.stack([np.array(train[c][:], dtype=float) for c in x], axis=1)
+    return estimator.fit(table, train[y][:]) if y else estimator.fit(table)
+
+# %% ../nbs/40_distribution.ipynb #68a5dddb
+@step
+def folds(
+    ds: Dataset,
+    *,
+    k: int = 5,  # how many
+    stratify: str | Sequence[str] | None = "auto",
+    group: str | Sequence[str] | None = "group",
+    strict: bool = True,  # False: take the nearest possible folds where the wish cannot be met
+    column: str = "fold",  # the column to fill
+    text: str = "text",
+    seed: int = 0,
+) -> Dataset:
+    "Number the training rows (all, if there is no split) from 0 to k - 1; relatives share a fold. See `split`."
+    from datasets import Value
+
+    if column in ds.column_names:
+        raise DataError("this column is there already", column, fix="name another with column=, for folds within folds")
+    if k < 2:
+        raise DataError(f"k={k} folds leave nothing to train on", fix="use k=5")
+    at = np.arange(len(ds))
+    if "split" in ds.column_names:
+        require_split(ds, ("train",), text, group)
+        at = np.flatnonzero(np.array(ds.with_format(None)["split"][:]) == "train")
+    rows = pick_rows(ds, at)
+    side = _deal(rows, families(rows, text, group), stratify, np.full(k, 1 / k), np.random.default_rng(seed),
+                 [f"fold {i}" for i in range(k)], strict)
+    numbers: list = [None] * len(ds)
+    for i, f in zip(at.tolist(), side.tolist()):
+        numbers[i] = f
+    return ds.add_column(column, numbers, feature=Value("int32")), {}, {"rows_in_folds": len(at)}
+
+
+@step
+def take_fold(
+    ds: Dataset,
+    *,
+    test: int,  # the number of the fold that is the test this time
+    validation: bool = True,  # the next fold is for validation; False: it is trained on too
+    column: str = "fold",
+) -> Dataset:
+    "Rows with `split` set by their fold. Rows without a fold, such as an outer test, go."
+    if column not in ds.column_names:
+        raise DataError("the rows are in no folds", column, fix="rows = folds(ds, k=5, seed=1)")
+    number = ds.with_format(None)[column][:]
+    k = max((f for f in number if f is not None), default=-1) + 1
+    if not 0 <= test < k or k < 2 + validation:
+        raise DataError(f"test={test}, validation={validation} is not possible with {k} folds", column,
+                        fix=f"count from 0 to {k - 1}; validation needs three folds")
+    names = {(test + 1) % k: "validation"} if validation else {}
+    names[test] = "test"
+    keep = [i for i, f in enumerate(number) if f is not None]
+    rows = pick_rows(ds.remove_columns("split") if "split" in ds.column_names else ds, keep)
+    return rows.add_column("split", [names.get(number[i], "train") for i in keep]), "stands outside the folds", {}
