@@ -97,7 +97,7 @@ def operator(
     OPERATORS[fn.__name__] = made = Operator(fn, learn=learn, batched=batched, variant=variant)
     return made
 
-# %% ../nbs/50_augmentation.ipynb #be17c650
+# %% ../nbs/50_augmentation.ipynb #27cb7d82
 _WORD = re.compile(rf"(?:https?://|www\.|[@#])\S+|([^\W_{CJK}]+(?:['’-][^\W_{CJK}]+)*)")
 _LINK = re.compile(rf"(?:https?://|www\.|[@#])[^\s{CJK}，。！？；：、]+")
 _HAS_CJK = re.compile(f"[{CJK}]")
@@ -108,7 +108,7 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 def _all_units(text: str, unit: str) -> tuple[tuple[int, int], ...]:
     "Words or Chinese characters of a text. Children of one row ask for the same."
     if unit == "characters":
-        return tuple(m.span() for m in _HAN.finditer(text))
+        return tuple((i, i + 1) for i, c in enumerate(text) if "\u3400" <= c <= "\u9fff")
     if not _HAS_CJK.search(text):
         return tuple(m.span(1) for m in _WORD.finditer(text) if m[1])
     links = [m.span() for m in _LINK.finditer(text)]
@@ -127,13 +127,22 @@ def free_units(
     return [(a, b) for a, b in units if all(b <= s["start"] or a >= s["end"] for s in spans)] if spans else list(units)
 
 
+def _at_random(units: Sequence, rng: random.Random):
+    "The units in random order, drawn one by one: most operators need only the first few."
+    pool = list(units)
+    while pool:
+        i = int(rng.random() * len(pool))
+        pool[i], pool[-1] = pool[-1], pool[i]
+        yield pool.pop()
+
+
 def _count(rate: float, n: int) -> int:
     "How many of n: at least one."
     if not 0 < rate <= 1:
         raise DataError(f"rate={rate} is no share", fix="give a number above 0, at most 1")
     return min(n, max(1, round(rate * n)))
 
-# %% ../nbs/50_augmentation.ipynb #3c748233
+# %% ../nbs/50_augmentation.ipynb #4b6b9f89
 @operator
 def random_swap(
     text: str,
@@ -147,12 +156,13 @@ def random_swap(
     units = free_units(text, spans, unit)
     if len(units) < 2:
         return []
-    order = list(range(len(units)))
-    for _ in range(_count(rate, len(units))):
-        i, j = rng.sample(range(len(units)), 2)
-        order[i], order[j] = order[j], order[i]
-    new = [text[slice(*units[i])] for i in order]
-    return [(a, b, w) for (a, b), w in zip(units, new) if text[a:b] != w]
+    n, moved = len(units), {}   # which unit stands in which place now
+    for _ in range(_count(rate, n)):
+        i = int(rng.random() * n)
+        j = (i + 1 + int(rng.random() * (n - 1))) % n
+        moved[i], moved[j] = moved.get(j, j), moved.get(i, i)
+    new = [(*units[i], text[slice(*units[k])]) for i, k in sorted(moved.items())]
+    return [(a, b, w) for a, b, w in new if text[a:b] != w]
 
 
 def _bears_label(word: str) -> bool:
@@ -391,7 +401,7 @@ def chinese_synonyms(
     found = dict.fromkeys(w for g in groups.get(word, ()) for w in g if w != word and len(w) > 1)
     return tuple(w for w in found if counts.get(w, 0) >= least and len(groups[w]) <= senses)
 
-# %% ../nbs/50_augmentation.ipynb #a4e5965f
+# %% ../nbs/50_augmentation.ipynb #77336d08
 def _synonym_places(text: str, spans: Sequence[dict], rng: random.Random, n: int, senses: int | None) -> list[tuple]:
     "Up to n places outside spans, in order, with a synonym for each: (start, end, synonym)."
     if _HAS_CJK.search(text):
@@ -400,7 +410,7 @@ def _synonym_places(text: str, spans: Sequence[dict], rng: random.Random, n: int
         tagged = {(a, b): tag for a, b, tag in tag_english(text)}
         units = [(a, b, tagged[a, b]) for a, b in free_units(text, spans) if (a, b) in tagged]
     found = []
-    for a, b, tag in rng.sample(units, len(units)):
+    for a, b, tag in _at_random(units, rng):
         word = text[a:b]
         if tag and a > 0 and word[0].isupper():   # a name
             continue
@@ -442,7 +452,7 @@ def random_insertion(
     places = sorted(rng.sample([a for a, _ in units], len(found))) if found else []
     return [(p, p, new.lower() + glue) for p, (_, _, new) in zip(places, rng.sample(found, len(found)))]
 
-# %% ../nbs/50_augmentation.ipynb #49f6c1ac
+# %% ../nbs/50_augmentation.ipynb #b16036e9
 @lru_cache(1)
 def _keyboard() -> dict[str, str]:
     "The letters around each letter."
@@ -475,9 +485,12 @@ def _misspellings() -> dict[str, tuple[str, ...]]:
 def _letters(text: str, rng: random.Random, spans: Sequence[dict], rate: float, choices: Mapping[str, Sequence[str]],
              units: list[tuple[int, int]]) -> list[Edit]:
     "One character of a share of the units, each for one of its choices."
-    places = [[i for i in range(a, b) if choices.get(text[i])] for a, b in units]
-    places = [p for p in places if p]
-    chosen = [rng.choice(p) for p in rng.sample(places, min(len(places), _count(rate, len(units))))] if places else []
+    wanted, chosen = _count(rate, len(units)), []
+    for a, b in _at_random(units, rng):
+        if places := [i for i in range(a, b) if choices.get(text[i])]:
+            chosen.append(rng.choice(places))
+            if len(chosen) == wanted:
+                break
     return [(i, i + 1, rng.choice(choices[text[i]])) for i in sorted(chosen)]
 
 
@@ -517,10 +530,10 @@ def spelling_noise(
     "English words become common misspellings of them."
     wrong, units = _misspellings(), free_units(text, spans)
     able = [(a, b) for a, b in units if text[a:b] in wrong]
-    chosen = rng.sample(able, min(len(able), _count(rate, len(units)))) if able else []
+    chosen = rng.sample(able, min(len(able), _count(rate, len(units))))
     return [(a, b, rng.choice(wrong[text[a:b]])) for a, b in sorted(chosen)]
 
-# %% ../nbs/50_augmentation.ipynb #1e0b2f65
+# %% ../nbs/50_augmentation.ipynb #4ec9c626
 @lru_cache(1)
 def _syllables() -> dict[str, str]:
     "The syllable of every character; of several the one in whose list it stands first."
@@ -555,7 +568,7 @@ def homophones(
 ) -> list[Edit]:
     "Chinese words become words that are typed alike."
     sound, same, units, edits = _syllables(), _same_sound(), free_units(text, spans), []
-    for a, b in rng.sample(units, len(units)):
+    for a, b in _at_random(units, rng):
         word = text[a:b]
         offered = [w for w in same.get(tuple(map(sound.get, word)), ()) if w != word][:most]
         if offered:
