@@ -1,11 +1,16 @@
 """Operators beside those of nlpaug and nlpcda: children a second, on the same real sentences, one child of each.
 
-Usage: python benchmarks/augmentation.py [--rows 1000] [--runs 3]
+Usage: python benchmarks/augmentation.py [--rows 1000] [--runs 3] [--contextual FOLDER]
 
 The peers are optional: `pip install --no-deps --target PEERS nlpaug==1.1.11 nltk jieba`, the folder `nlpcda` of the
 source archive nlpcda 2.5.8 beside them, and PEERS on PYTHONPATH. NLTK gets the same WordNet and tagger weights that
 the chapter uses, written into a temporary folder. Every operator is warmed up before it is timed, so that nobody pays
 for opening tables; every run has sentences that were not seen before, so that nobody gains from remembering.
+
+--contextual times contextual substitution with the masked language model in FOLDER (made of en-small if it is empty;
+speed does not ask what a model has learnt). nlpaug 1.1.11 breaks on Transformers 5, so run it twice: as it is, and with
+Transformers 4 in front of PYTHONPATH (`pip install --no-deps --target OLD transformers==4.46.3 tokenizers==0.20.3
+huggingface_hub==0.26.5`). Each run times whichever of the two works there.
 """
 import argparse
 import contextlib
@@ -102,12 +107,39 @@ def compare(lang: str, peer: str, peers: dict, rows: int, runs: int):
         print(f"{name:<18}{show[0]:>32}{show[1]:>32}{a[0] / b[0]:>8.1f}", flush=True)
 
 
+def contextual(folder: Path, rows: int, runs: int):
+    "One of the two, by the version of Transformers that is installed."
+    import transformers
+
+    texts, name = sentences("en", rows * runs + 50), f"Transformers {transformers.__version__}"
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        from dataset_tutor import generation
+        from dataset_tutor.models import load_pretrained
+
+        if not (folder / "config.json").exists():
+            for thing in (load_pretrained("BertForMaskedLM", "en-small"), load_pretrained("AutoTokenizer", "en-small")):
+                thing.save_pretrained(folder)
+        found, who = rate(ours("contextual_words", model=str(folder), least=0.0), texts, runs), generation.__name__
+    else:
+        import nlpaug.augmenter.word as naw
+
+        # a folder whose name holds "bert", so that nlpaug knows what it is; its defaults, and batches as here
+        theirs = naw.ContextualWordEmbsAug(model_path=str(folder), model_type="bert", aug_p=0.1, batch_size=32)
+        found, who = rate(theirs.augment, texts, runs), "nlpaug"
+    print(f"contextual substitution, {rows:,} sentences a run, {runs} runs, {name}")
+    print(f"{who}: {found[0]:,.1f} children a second ({found[1]:,.1f} to {found[2]:,.1f})")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--contextual", type=Path)
     args = parser.parse_args()
     show_progress(False)
+    if args.contextual:
+        contextual(args.contextual, args.rows, args.runs)
+        return
     with tempfile.TemporaryDirectory() as folder:
         nltk_data(Path(folder))
         os.environ["NLTK_DATA"] = folder

@@ -97,7 +97,7 @@ def operator(
     OPERATORS[fn.__name__] = made = Operator(fn, learn=learn, batched=batched, variant=variant)
     return made
 
-# %% ../nbs/50_augmentation.ipynb #27cb7d82
+# %% ../nbs/50_augmentation.ipynb #a30e15f4
 _WORD = re.compile(rf"(?:https?://|www\.|[@#])\S+|([^\W_{CJK}]+(?:['’-][^\W_{CJK}]+)*)")
 _LINK = re.compile(rf"(?:https?://|www\.|[@#])[^\s{CJK}，。！？；：、]+")
 _HAS_CJK = re.compile(f"[{CJK}]")
@@ -111,8 +111,8 @@ def _all_units(text: str, unit: str) -> tuple[tuple[int, int], ...]:
         return tuple((i, i + 1) for i, c in enumerate(text) if "\u3400" <= c <= "\u9fff")
     if not _HAS_CJK.search(text):
         return tuple(m.span(1) for m in _WORD.finditer(text) if m[1])
-    links = [m.span() for m in _LINK.finditer(text)]
-    return tuple((a, b) for a, b in segment(text) if text[a].isalnum() and all(b <= c or a >= d for c, d in links))
+    links, units = [m.span() for m in _LINK.finditer(text)], [u for u in segment(text) if text[u[0]].isalnum()]
+    return tuple(u for u in units if all(u[1] <= c or u[0] >= d for c, d in links)) if links else tuple(units)
 
 
 def free_units(
@@ -699,23 +699,24 @@ def gazetteer_mentions(
         raise DataError(f"an empty name stands among those of type {blank[0]!r}", "spans", fix="remove it")
     return _swap(text, rng, spans, rate, names)
 
-# %% ../nbs/50_augmentation.ipynb #bed5321c
-def _tagged(text: str, spans: Sequence[dict]) -> tuple[list[tuple[int, int]], list[str]]:
-    "Tokens and their BIO tags."
-    offsets = cut_offsets(tokenize(text), spans)
-    return offsets, spans_to_tags(offsets, spans)
+# %% ../nbs/50_augmentation.ipynb #4cb3954d
+def _plain_tokens(text: str, spans: Sequence[dict]) -> list[tuple[int, int, str]]:
+    "Words and numbers with their tags, no signs, no links. Chinese words, not characters: 国中 is no country."
+    links = [m.span() for m in _LINK.finditer(text)]
+    offsets = cut_offsets(segment(text) if _HAS_CJK.search(text) else tokenize(text), spans)
+    return [(a, b, tag) for (a, b), tag in zip(offsets, spans_to_tags(offsets, spans))
+            if text[a].isalnum() and all(b <= c or a >= d for c, d in links)]
 
 
 def learn_tokens(
     texts: Sequence[str],  # of training rows
     spans: Sequence[Sequence[dict]],
 ) -> dict[str, list[str]]:  # BIO tag -> tokens, each as often as it occurs
-    "The tokens that bear each tag; signs are left out."
+    "The tokens that bear each tag; signs and links are left out."
     pool = defaultdict(list)
     for text, row in zip(texts, spans):
-        for (a, b), tag in zip(*_tagged(text, row)):
-            if text[a].isalnum():
-                pool[tag].append(text[a:b])
+        for a, b, tag in _plain_tokens(text, row):
+            pool[tag].append(text[a:b])
     return dict(pool)
 
 
@@ -729,7 +730,7 @@ def swap_tokens(
     rate: float = 0.2,  # share of the tokens
 ) -> list[Edit]:
     "Tokens become tokens that bear the same BIO tag elsewhere (label-wise replacement, Dai and Adel 2020)."
-    able = [(a, b, tag) for (a, b), tag in zip(*_tagged(text, spans)) if text[a].isalnum() and (pool or {}).get(tag)]
+    able = [(a, b, tag) for a, b, tag in _plain_tokens(text, spans) if (pool or {}).get(tag)]
     chosen = sorted(rng.sample(able, _count(rate, len(able)))) if able else []
     edits = [(a, b, rng.choice(pool[tag])) for a, b, tag in chosen]
     return [(a, b, new) for a, b, new in edits if text[a:b] != new]
@@ -744,15 +745,13 @@ def shuffle_segments(
     rate: float = 0.3,  # share of the segments; a segment is a mention, or what stands between two
 ) -> list[Edit]:
     "The words inside segments are shuffled, so that the tags stay in order (Dai and Adel 2020)."
-    segments: list[list[tuple[int, int]]] = [[]]
-    for (a, b), tag in zip(*_tagged(text, spans)):
-        inside = tag.startswith("I-")
-        if segments[-1] and not inside and (tag != "O" or segments[-1][0] != "O"):
+    segments, kind = [], ""
+    for a, b, tag in _plain_tokens(text, spans):
+        if tag.startswith("B-") or (tag == "O") != (kind == "O"):
             segments.append([])
-        segments[-1] = segments[-1] or ["B" if tag != "O" else "O"]
-        if text[a].isalnum():
-            segments[-1].append((a, b))
-    able = [s[1:] for s in segments if len(s) > 2]
+        kind = tag
+        segments[-1].append((a, b))
+    able = [s for s in segments if len(s) > 1]
     edits = []
     for units in rng.sample(able, _count(rate, len(able))) if able else []:
         new = rng.sample(units, len(units))

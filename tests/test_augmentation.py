@@ -273,6 +273,15 @@ def test_real_entities(name, clean):
             assert all(text in pool[label] for text, label in now)
 
 
+def test_chinese_words_stay_whole_and_links_stay():
+    text, spans = "李明昨天从中国去了上海看球赛 http://t.cn/Rab", [dict(start=5, end=7, label="LOC")]
+    for seed in range(10):
+        child = shuffle_segments(text, spans=spans, seed=seed, rate=1.0)
+        assert all(w in child for w in ("昨天", "中国", "上海", "球赛", "http://t.cn/Rab"))
+        child = swap_tokens(text, spans=spans, seed=seed, rate=1.0, pool={"O": ["词"], "B-LOC": ["法国"]})
+        assert "http://t.cn/Rab" in child and "法国" in child
+
+
 def test_pools_hold_training_rows_only():
     ds = {"text": ["Ann is in Oslo", "Zoe is in Rome"], "split": ["train", "test"],
           "spans": [[dict(start=0, end=3, label="PER"), dict(start=10, end=14, label="LOC")]] * 2}
