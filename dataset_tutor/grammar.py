@@ -56,7 +56,7 @@ class _Data(pickle.Unpickler):
 @lru_cache(1)
 def _perceptron() -> tuple[dict, np.ndarray, dict, list]:
     "Feature -> row, the weights (features x tags), words that always have one tag, the tags."
-    with open(fetch("aptagger") / "trontagger-0.1.0.pickle", "rb") as f:
+    with open(fetch("pos-tagger") / "trontagger-0.1.0.pickle", "rb") as f:
         weights, always, tags = _Data(f, encoding="utf-8").load()
     tags = sorted(tags)
     column, matrix = {t: i for i, t in enumerate(tags)}, np.zeros((len(weights), len(tags)), dtype=np.float32)
