@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dataset_tutor import augmentation
+from dataset_tutor import augmentation, grammar
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.assets import fetch
 from dataset_tutor.augmentation import OPERATORS, lots
@@ -56,9 +56,9 @@ def nltk_data(folder: Path):
     (words / "data.noun").write_bytes(b"\n".join(halves))
     for kind in ("noun", "verb", "adj", "adv"):
         (words / f"{kind}.exc").touch()
-    weights, sure, names = augmentation._tagger()
-    plain = {f: {names[t]: x for t, x in row} for f, row in weights.items()}
-    for what, value in (("weights", plain), ("tagdict", sure), ("classes", names)):
+    with open(fetch("pos-tagger") / "trontagger-0.1.0.pickle", "rb") as f:
+        weights, sure, names = grammar._Data(f, encoding="utf-8").load()
+    for what, value in (("weights", weights), ("tagdict", sure), ("classes", sorted(names))):
         (tagger / f"averaged_perceptron_tagger_eng.{what}.json").write_text(json.dumps(value))
 
 

@@ -306,7 +306,8 @@ LAUNCHED = """
         said = str(e)
     run = finetune(rows, out=out, **options)
     again = finetune(rows, out=out, **options)
-    mine = dict(score=run.metrics.score, log=run.log, notes=run.notes, refused=said, seconds=[run.seconds, again.seconds])
+    mine = dict(score=run.metrics.score, log=run.log, notes=run.notes, refused=said,
+                seconds=[run.seconds, again.seconds])
     with open(f"{out}-{os.environ['RANK']}.json", "w") as f:
         json.dump(mine, f)
 """
