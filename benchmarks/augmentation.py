@@ -10,7 +10,8 @@ for opening tables; every run has sentences that were not seen before, so that n
 --contextual times contextual substitution with the masked language model in FOLDER (made of en-small if it is empty;
 speed does not ask what a model has learnt). nlpaug 1.1.11 breaks on Transformers 5, so run it twice: as it is, and with
 Transformers 4 in front of PYTHONPATH (`pip install --no-deps --target OLD transformers==4.46.3 tokenizers==0.20.3
-huggingface_hub==0.26.5`). Each run times whichever of the two works there.
+huggingface_hub==0.26.5`). Each run times whichever of the two works there. The second half has not been run to its end
+yet: `datasets` wants a newer huggingface_hub than Transformers 4 does, so it needs an environment of its own.
 """
 import argparse
 import contextlib
