@@ -1096,6 +1096,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'dataset_tutor.models.read_tf_checkpoint': ( 'models.html#read_tf_checkpoint',
                                                                                    'dataset_tutor/models.py')},
             'dataset_tutor.noise': { 'dataset_tutor.noise._blanks': ('noise.html#_blanks', 'dataset_tutor/noise.py'),
+                                     'dataset_tutor.noise._converted': ('noise.html#_converted', 'dataset_tutor/noise.py'),
                                      'dataset_tutor.noise._converter': ('noise.html#_converter', 'dataset_tutor/noise.py'),
                                      'dataset_tutor.noise._edited': ('noise.html#_edited', 'dataset_tutor/noise.py'),
                                      'dataset_tutor.noise._emoji': ('noise.html#_emoji', 'dataset_tutor/noise.py'),

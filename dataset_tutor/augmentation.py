@@ -23,7 +23,7 @@ from .distribution import require_split
 from .grammar import tag_words
 from .language import KEEP, segment, stop_words
 from .models import need
-from .noise import SCRIPTS, _converter, _edited
+from .noise import SCRIPTS, _converted, _converter, _edited
 from .tagging import CJK, cut_offsets, spans_to_tags, tokenize
 
 # %% auto #0
@@ -565,7 +565,7 @@ def script_variants(
     if to not in ("auto", *SCRIPTS):
         raise DataError(f"to={to!r} is unknown", fix=f"use 'auto' or one of {', '.join(SCRIPTS)}")
     for way in (["s2t", "t2s"] if to == "auto" else [to]):
-        new = _converter(way).convert(text)
+        new = _converted(text, way)
         if new != text:
             return _one_to_one(text, new)
     return []

@@ -137,6 +137,7 @@ def tag_words(
 
 # %% ../nbs/27_grammar.ipynb #b0a2cea8
 _INFLECTED = {"VERB", "NOUN", "ADJ", "ADV"}
+_FORM = re.compile("[A-Za-z]{2}")   # without two letters in a row there is nothing to look up
 
 
 @lru_cache(50_000)
@@ -150,8 +151,8 @@ def _lemma(word: str) -> str:
 def lemmatize(text: str) -> str:
     "English verbs, nouns, adjectives and adverbs as their dictionary form. For linear models and word counts."
     edits = []
-    for a, b, kind in tag_words(text):
-        if kind in _INFLECTED and text[a:b].isascii() and text[a:b].isalpha():
+    for a, b, kind in tag_words(text) if _FORM.search(text) else ():
+        if kind in _INFLECTED and b - a < 40 and text[a:b].isascii() and text[a:b].isalpha():
             lemma = _lemma(text[a:b])
             edits += [(a, b, lemma)] if lemma != text[a:b] else []
     return Edited(text, edits) if edits else text

@@ -241,6 +241,7 @@ def _detector(names: tuple):
     return lingua.LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
 
 
+_ENOUGH = 5000   # characters that a detector needs to see
 AMONG = ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "nl", "pt", "ru", "tr", "vi", "zh")
 
 
@@ -251,7 +252,7 @@ def language_of(
     "The language of a text."
     if not any(c.isalpha() for c in text):
         return "", 0.0
-    best = _detector(tuple(among)).compute_language_confidence_values(text)[0]
+    best = _detector(tuple(among)).compute_language_confidence_values(text[:_ENOUGH])[0]
     return (best.language.iso_code_639_1.name.lower(), best.value) if best.value else ("", 0.0)
 
 

@@ -141,6 +141,11 @@ def _converter(to: str):
     return opencc.OpenCC(to)
 
 
+def _converted(text: str, to: str) -> str:
+    "OpenCC's conversion, with halves of surrogate pairs left out of it: they have no UTF-8."
+    return re.sub("[^\ud800-\udfff]+", lambda m: _converter(to).convert(m[0]), text)
+
+
 SCRIPTS = ("t2s", "s2t", "tw2sp", "s2twp", "hk2s", "s2hk")
 
 
@@ -153,7 +158,7 @@ def convert_chinese(
     "Traditional to simplified characters, or back."
     if to not in SCRIPTS:
         raise DataError(f"to={to!r} is unknown", fix=f"use one of {', '.join(SCRIPTS)}")
-    return text if text.isascii() else _converter(to).convert(text)
+    return text if text.isascii() else _converted(text, to)
 
 # %% ../nbs/21_noise.ipynb #eebaea41
 @row_filter
