@@ -1020,6 +1020,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'dataset_tutor/language.py'),
                                         'dataset_tutor.language._any_of': ('language.html#_any_of', 'dataset_tutor/language.py'),
                                         'dataset_tutor.language._both_lists': ('language.html#_both_lists', 'dataset_tutor/language.py'),
+                                        'dataset_tutor.language._check_share': ('language.html#_check_share', 'dataset_tutor/language.py'),
                                         'dataset_tutor.language._contexts': ('language.html#_contexts', 'dataset_tutor/language.py'),
                                         'dataset_tutor.language._detector': ('language.html#_detector', 'dataset_tutor/language.py'),
                                         'dataset_tutor.language._look_up': ('language.html#_look_up', 'dataset_tutor/language.py'),

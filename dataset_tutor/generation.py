@@ -181,7 +181,7 @@ def contextual_insertion(
     "Words that fit the context come in before other words."
     gaps = []
     for text, rng, row in zip(texts, rngs, spans):
-        units, some = free_units(text, row), None
+        units = free_units(text, row)
         some = _at_random([(a, a) for a, _ in units], rng)
         gaps.append(sorted(next(some) for _ in range(_count(rate, len(units)))) if units else [])
     return _fill(texts, rngs, gaps, model, top, least, batch_size, device)

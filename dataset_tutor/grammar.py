@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .assets import fetch
+from .cleaning import _COMMON
 from .core import DataError, Edit, Edited, mapper, resub
 from .language import CharModel, segment
 from .models import need
@@ -166,7 +167,7 @@ def _sounds(character: str) -> tuple[str, ...]:
 
 
 def _readings(word: str) -> Iterable[tuple[str, ...]]:
-    "All ways to read a word; of eight characters with many readings only the first ones."
+    "All ways to read a word; of a character with many readings the first three."
     return product(*(_sounds(c)[:3] for c in word))
 
 
@@ -196,16 +197,16 @@ def suggest_homophones(
 
     texts = [t or "" for t in texts]
     count = Counter(t[a:b] for t in texts for a, b in _windows(t))
-    common, by_sound = set(), defaultdict(list)
+    by_sound = defaultdict(list)
     for word in (w for w, n in count.items() if n >= least and _is_word(w)):
-        common.add(word)
         for sound in _readings(word):
             by_sound[sound].append(word)
     found = [(i, a, b, w) for i, t in enumerate(texts) for a, b in _windows(t)
              if count[t[a:b]] <= text_count for w in _like(t[a:b], by_sound)]
     before = [texts[i] for i, *_ in found]
     after = [t[:a] + w + t[b:] for t, (_, a, b, w) in zip(before, found)]
-    saved = _cross_bits(texts, [i for i, *_ in found], before) - _cross_bits(texts, [i for i, *_ in found], after)
+    bits = _cross_bits(texts, 2 * [i for i, *_ in found], before + after)
+    saved = bits[:len(found)] - bits[len(found):]
     rows = [(t[a:b], w, count[t[a:b]], count[w], round(float(s), 1), t)
             for t, (_, a, b, w), s in zip(before, found, saved) if s >= gain]
     table = pd.DataFrame(rows, columns=["word", "suggestion", "occurs", "commonness", "gain", "text"])
@@ -240,10 +241,8 @@ def _cross_bits(texts: list[str], rows: list[int], versions: list[str]) -> np.nd
 def _same_sound() -> dict[str, list[str]]:
     "First reading -> the 3,755 commonest characters (level 1 of GB 2312) that have it."
     table = defaultdict(list)
-    for code in range(0xB0A1, 0xD7FA):
-        if code & 0xFF >= 0xA1 and code & 0xFF != 0xFF:
-            character = code.to_bytes(2, "big").decode("gb2312")
-            table[_sounds(character)[0]].append(character)
+    for character in sorted(_COMMON, key=lambda c: c.encode("gb2312")):
+        table[_sounds(character)[0]].append(character)
     return table
 
 

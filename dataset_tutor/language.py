@@ -339,6 +339,11 @@ def _look_up(counts: np.ndarray, table: np.ndarray, values: np.ndarray) -> np.nd
     return np.where(table[at] == values, counts[at], 0)
 
 # %% ../nbs/26_language.ipynb #00b11e7a
+def _check_share(share: float):
+    if not 0 < share < 1:
+        raise DataError(f"share={share} is not between 0 and 1", fix="0.01 drops one row in a hundred")
+
+
 @step
 def drop_improbable(
     ds: Dataset,
@@ -349,8 +354,7 @@ def drop_improbable(
     seed: int = 0,
 ) -> Dataset:
     "Drop the rows that are most surprising to a language model of the other rows: noise, mojibake, garbled text."
-    if not 0 < share < 1:
-        raise DataError(f"share={share} is not between 0 and 1", fix="0.01 drops one row in a hundred")
+    _check_share(share)
     texts, n = [t or "" for t in ds.with_format(None)[text]], len(ds)
     half = np.random.default_rng(seed).permutation(n) % 2
     bits = np.zeros(n)
@@ -402,8 +406,7 @@ def drop_off_topic(
     seed: int = 0,
 ) -> Dataset:
     "Drop the rows that stand farthest from all others, or from examples of the topic."
-    if not 0 < share < 1:
-        raise DataError(f"share={share} is not between 0 and 1", fix="0.01 drops one row in a hundred")
+    _check_share(share)
     if len(ds) < 3:
         raise DataError(f"{len(ds)} rows have no neighbours to compare with", text, fix="give more rows")
     plain = ds.with_format(None)
