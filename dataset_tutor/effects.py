@@ -508,6 +508,7 @@ def effect(
     model: str | None = None,  # the encoder; en-small or zh-small by the language of the rows
     metric: str | None = None,  # macro_f1 (classes) or f1 (entities), or another score of `evaluation`
     share: float = 0.8,  # of the training families in each draw
+    against: Callable | None = None,  # what the step is compared with; None: the rows as they are
     name: str | None = None,  # what to call the step
     cache: bool = True,  # use and keep results
     **options,  # for the full probe: options of `finetune`, such as epochs
@@ -516,7 +517,7 @@ def effect(
 
     Raises `LeakageError` for a step that brings back test rows, `DataError` for too few rows or an unknown probe.
     """
-    step = step() if isinstance(step, Verb) else step
+    step, against = (s() if isinstance(s, Verb) else s for s in (step, against))
     task = guess_task(ds).name
     if (probe, task) not in _PROBES or seeds < 2 or (options and probe == "fast"):
         given = ", ".join([f"probe={probe!r}", f"seeds={seeds}", *options])
@@ -524,11 +525,11 @@ def effect(
                         fix='use probe="fast", or "full" (which alone takes further options), and seeds=2 or more')
     frozen = freeze(ds, task)
     model = model or ("zh-small" if _is_chinese(frozen.rows) else "en-small")
-    described = describe_step(step)
-    key = described and _key(ds, [described, probe, seeds, str(model), metric, share, name, options])
+    described = [describe_step(s) for s in (step, against) if s is not None]
+    key = all(described) and _key(ds, [*described, probe, seeds, str(model), metric, share, name, options]) or None
     if cache and (kept := _cached(key)):
         return kept
-    found = _measure(step, frozen, task, probe, seeds, str(model), metric, share, options)
+    found = _measure(step, against, frozen, task, probe, seeds, str(model), metric, share, options)
     out = Effect(name=name or _name(step), params=_params(step), task=task, probe=probe, model=str(model),
                  left_out=frozen.left_out, test_rows=len(frozen.test), fingerprint=key, **found)
     if key and cache:
@@ -600,13 +601,14 @@ def _reports(said: list, truth: list, task: str, names: list[str]) -> list[Repor
     return [ner_metrics(truth, pred) if task == "ner" else classification_metrics(truth, pred, names) for pred in said]
 
 # %% ../nbs/80_effects.ipynb #99222171
-def _measure(step, frozen: Frozen, task: str, probe: str, seeds: int, model: str, metric, share, options) -> dict:
+def _measure(step, against, frozen: Frozen, task, probe, seeds: int, model: str, metric, share, options) -> dict:
     "The measured part of an `Effect`."
     plain = frozen.test.with_format(None)["text"][:]
-    edited = _edit(step, plain)
-    arms, met = _arms(step, frozen, task, seeds, share, plain, edited)
+    read = [_edit(s, plain) for s in (against, step)]  # the test as each arm reads it
+    arms, met = _arms((against, step), frozen, task, seeds, share, read)
+    base = frozen.rows if against is None else _apply(against, frozen.rows)[0]
     whole, seconds = _apply(step, frozen.rows)
-    truths = [_test_truth(frozen.test, texts, task) for texts in (plain, edited)]
+    truths = [_test_truth(frozen.test, texts, task) for texts in read]
     names = sorted({y for a in arms for y in a.gold} | set(truths[0])) if task == "classification" else []
     distinct = {a.key: a for a in arms}  # equal arms are trained once: a step that does nothing differs by exactly 0
     began = time.perf_counter()
@@ -618,21 +620,22 @@ def _measure(step, frozen: Frozen, task: str, probe: str, seeds: int, model: str
     value, low, high = paired_interval(without, with_step, metric)
     scores = dict(scores_without=[float(r[metric]) for r in without], scores_with=[float(r[metric]) for r in with_step])
     return dict(metric=metric, difference=value, low=low, high=high, **scores, seconds=seconds, met_test=met,
-                changes=_changes(frozen.rows, whole, task), probe_seconds=probe_seconds,
+                changes=_changes(base, whole, task), probe_seconds=probe_seconds,
                 unchanged=said[::2] == said[1::2] and truths[0] == truths[1])
 
 
-def _arms(step, frozen: Frozen, task: str, seeds: int, share: float, plain: list, edited: list):
+def _arms(steps, frozen: Frozen, task: str, seeds: int, share: float, read: list[list[str]]):
     "Without and with the step, for every seed; how many rows were taken out since they met the test."
     arms, met = [], 0
     for seed in range(seeds):
         rows = draw(frozen, seed, share)
-        after, _ = _apply(step, rows)
-        keep = _guard(step, rows, after, frozen.test, edited)
-        met += len(after) - len(keep)
-        arms += [_arm(rows, task, seed, plain, rows), _arm(after.select(keep), task, seed, edited, rows)]
-        if not arms[-1].train()[0]:
-            raise DataError(f"{_name(step)} left no training row", fix="look at dropped(step(ds)) for the reasons")
+        for s, texts in zip(steps, read):
+            after = rows if s is None else _apply(s, rows)[0]
+            keep = range(len(rows)) if s is None else _guard(s, rows, after, frozen.test, texts)
+            met += len(after) - len(keep)
+            arms.append(_arm(after.select(keep), task, seed, texts, rows))
+            if not arms[-1].train()[0]:
+                raise DataError(f"{_name(s)} left no training row", fix="look at dropped(step(ds)) for the reasons")
     return arms, met
 
 # %% ../nbs/80_effects.ipynb #ffba5c2a
