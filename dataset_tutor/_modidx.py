@@ -1113,6 +1113,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'dataset_tutor.exchange._reference': ('exchange.html#_reference', 'dataset_tutor/exchange.py'),
                                         'dataset_tutor.exchange._refuse': ('exchange.html#_refuse', 'dataset_tutor/exchange.py'),
                                         'dataset_tutor.exchange._remove': ('exchange.html#_remove', 'dataset_tutor/exchange.py'),
+                                        'dataset_tutor.exchange._split_comments': ( 'exchange.html#_split_comments',
+                                                                                    'dataset_tutor/exchange.py'),
                                         'dataset_tutor.exchange._task_answers': ( 'exchange.html#_task_answers',
                                                                                   'dataset_tutor/exchange.py'),
                                         'dataset_tutor.exchange._write': ('exchange.html#_write', 'dataset_tutor/exchange.py'),

@@ -290,7 +290,7 @@ def _read(f: Format, path: Path, options: dict) -> tuple[list[dict], list[dict]]
                 votes.append(dict(uid=x["uid"], annotator=p.stem, **answer))
     return list(items.values()), votes
 
-# %% ../nbs/31_exchange.ipynb #e1963aa7
+# %% ../nbs/31_exchange.ipynb #f7926835
 def import_labels(
     path: str | os.PathLike,
     format: str,  # one of `FORMATS`
@@ -303,6 +303,8 @@ def import_labels(
     if not path.exists():
         raise DataError(f"there is no {path.name}", fix="the tool's export, unpacked")
     items, votes = _read(f, path, options)
+    if not items:
+        raise DataError(f"{path.name} holds no rows", fix=f"is it an export of {f.name}?")
     for i, x in enumerate(items):
         x["uid"] = x["uid"] if x["uid"] is not None else make_uid(source or path.name, x.pop("key", i))
         if x.get("spans") is not None:
@@ -722,21 +724,17 @@ def _write_conll(items: list[dict], votes: list[dict], path: Path, scheme: str =
         blocks.append("\n".join([*head, *lines]) + "\n")
     path.write_bytes("\n".join(blocks).encode())
 
-# %% ../nbs/31_exchange.ipynb #49432d8f
+# %% ../nbs/31_exchange.ipynb #d14d71a9
 def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = None, token: int = 0, tag: int = -1,
                      illegal: str = "refuse") -> tuple[list[dict], list[dict]]:
     "`illegal='repair'` mends broken tag sequences; `lang` says how tokens are joined where no text is given."
-    data = path.read_bytes()
-    lines = data.decode("utf-8-sig", "replace").split("\n")
+    tags, comments = _split_comments(path.read_bytes())
     items = []
 
     def reject(line, reason, raw=""):
-        raise DataError(f"line {line} of {path.name}: {reason}", fix="repair the file")
-    for no, row in read_conll(BytesIO(data), "utf-8-sig", reject, token, tag):
-        told, at = {}, no - 1
-        while at < len(lines) and (m := re.match(r"# (uid|text) = (.*)", lines[at])):
-            told[m[1]] = json.loads(m[2]) if m[2].startswith('"') else m[2]
-            at += 1
+        raise DataError(f"{path.name}, line {line} without the comments: {reason}", fix="repair the file")
+    for no, row in read_conll(BytesIO(tags), "utf-8-sig", reject, token, tag):
+        told = comments.get(no, {})
         uid = told.get("uid") or make_uid(path.name, no)
         if "text" in told:
             text, offsets = told["text"], _find_tokens(told["text"], row["tokens"], uid)
@@ -745,6 +743,20 @@ def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = N
         how = scheme or guess_scheme(row["tags"])
         items.append(_own(uid, text, dict(spans=tags_to_spans(offsets, row["tags"], how, illegal, uid)[0])))
     return items, []
+
+
+def _split_comments(data: bytes) -> tuple[bytes, dict[int, dict]]:
+    "The lines with tags, and what our comments before a line (its number) say."
+    kept, said, told = [], {}, {}
+    for line in data.split(b"\n"):
+        if m := re.match(rb"# (uid|text) = (.*)", line):
+            value = m[2].decode("utf-8", "replace").strip()
+            told[m[1].decode()] = json.loads(value) if value.startswith('"') and value.endswith('"') else value
+        else:
+            kept.append(line)
+            if told:
+                said[len(kept)], told = told, {}
+    return b"\n".join(kept), said
 
 
 def _find_tokens(text: str, tokens: list[str], uid: str) -> list[tuple[int, int]]:

@@ -74,13 +74,13 @@ def test_every_scheme(scheme, lang, tmp_path):
 def test_wild_documents_come_back_or_are_refused_by_name(name, lang, tmp_path):
     "Nested, crossing, repeated spans, borders in white space and inside words"
     back = 0
-    for i, row in enumerate(documents(60, lang, 2)):
+    for i, row in enumerate(documents(25, lang, 2)):
         try:
             assert comes_back([row], name, tmp_path / f"x{i}")
             back += 1
         except DataError as e:
             assert name not in LOSSLESS and e.uid == row["uid"] and e.column in ("spans", "text") and e.fix
-    assert back >= (60 if name in LOSSLESS else 6)
+    assert back >= (25 if name in LOSSLESS else 3)
 
 
 @st.composite
@@ -91,7 +91,7 @@ def wild(draw):
                                            for e in ends if e[0] != e[1]])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=wild())
 @example(row=dict(uid="u", text="\r\n", spans=[dict(start=0, end=1, label="O")]))
 @example(row=dict(uid="u", text="# uid = 1", spans=[dict(start=0, end=1, label="PER")]))
@@ -120,7 +120,8 @@ def test_classes_come_back(name, tmp_path):
     if name == "spacy":
         ds = ds.select(range(3))  # it says nothing where there is no class
     back = import_labels(export_labels(ds, tmp_path / "x", name), name, label_names=CLASSES["label"].names).rows
-    assert back["label"] == ds["label"] and back["text"] == ds["text"] and back.features["label"] == ds.features["label"]
+    assert back["label"] == ds["label"] and back["text"] == ds["text"]
+    assert back.features["label"] == ds.features["label"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -216,7 +217,7 @@ def test_label_studio_old_and_new_counting(start, tmp_path):
     back = read(tmp_path, "label-studio", [task])
     assert back.votes["spans"] == [[dict(start=12, end=22, label="Annotation")]] and back.votes["annotator"] == ["3"]
     with pytest.raises(DataError, match="however one counts"):
-        read(tmp_path, "label-studio", json.loads(json.dumps([task]).replace("This is", "This was")))
+        read(tmp_path, "label-studio", json.loads(json.dumps([task]).replace("This is", "These were all")))
 
 
 @pytest.mark.parametrize("change",
@@ -297,7 +298,8 @@ def test_conll_without_comments(tmp_path):
 
 def test_mturk_results_as_they_come(tmp_path):
     entities = json.dumps([{"crowd": {"entities": [{"startOffset": 3, "endOffset": 6, "label": "PER"}]}}])
-    head = "HITId,AssignmentId,WorkerId,AssignmentStatus,SubmitTime,WorkTimeInSeconds,Input.uid,Input.text,Answer.taskAnswers"
+    head = ("HITId,AssignmentId,WorkerId,AssignmentStatus,SubmitTime,WorkTimeInSeconds,Input.uid,Input.text,"
+            "Answer.taskAnswers")
     cells = '"{}","a","W1","{}","Sat Oct 02 09:18:31 PDT 2021","12","u","&#128512; Ann","{}"'
     good, bad = (cells.format("h", s, entities.replace('"', '""')) for s in ("Approved", "Rejected"))
     back = read(tmp_path, "mturk", f"{head}\n{good}\n{bad}\n", "x.csv")
