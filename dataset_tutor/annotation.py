@@ -726,18 +726,19 @@ def _unmarked(text: str, spans: list[dict], words: Mapping, sizes: list[int], fi
             yield at, at + size
         at += size or 1
 
-# %% ../nbs/30_annotation.ipynb #4c331036
+# %% ../nbs/30_annotation.ipynb #2eb5fc1a
 def _example_words(g: Guideline) -> dict[str, set[str]]:
     "Marked words of the examples -> their labels; words that some example leaves unmarked say nothing."
-    meant, open_ = {}, []
+    meant, bare = {}, []
     for x in g.labels:
         for _, e in _examples(x):
             text, spans = e.spans()
             for s in spans:
                 meant.setdefault(text[s["start"] : s["end"]], set()).add(s["label"])
-            open_.append((text, spans))
-    return {w: labels for w, labels in meant.items()
-            if not any(w in t and not any(t[s["start"] : s["end"]] == w for s in spans) for t, spans in open_)}
+            taken = {i for s in spans for i in range(s["start"], s["end"])}
+            bare.append("".join("\0" if i in taken else c for i, c in enumerate(text)))
+    rest = "\0".join(bare)
+    return {w: labels for w, labels in meant.items() if w not in rest}
 
 # %% ../nbs/30_annotation.ipynb #00f49998
 def _lint_relations(g: Guideline, ds: Dataset) -> Iterator[Finding]:
@@ -792,7 +793,7 @@ def draft_guideline(
     lang = "zh" if "lang" in ds.column_names and ds.with_format(None)["lang"][:100].count("zh") > 50 else "en"
     return Guideline(name, task, tuple(make(ds, examples)), lang=lang)
 
-# %% ../nbs/30_annotation.ipynb #c4ad43bd
+# %% ../nbs/30_annotation.ipynb #dac81f43
 def _draft_spans(ds: Dataset, examples: int) -> Iterator[Label]:
     "Labels of spans with their most frequent words, each in its shortest row."
     words, rows, plain = {}, {}, ds.with_format(None)
@@ -801,7 +802,7 @@ def _draft_spans(ds: Dataset, examples: int) -> Iterator[Label]:
             key = text[s["start"] : s["end"]]
             words.setdefault(key, Counter())[s["label"]] += 1
             if len(text) < len(rows.get((key, s["label"]), (text + "x",))[0]):
-                rows[key, s["label"]] = (text, [s])
+                rows[key, s["label"]] = (text, spans)
     for name in sorted({n for c in words.values() for n in c}):
         own = sorted((k for k in words if name in words[k]), key=lambda k: (-words[k][name], k))
         sure = [k for k in own if len(words[k]) == 1][:examples]
