@@ -31,10 +31,10 @@ from .tagging import CJK, check_spans
 from .tasks import get_task, guess_task
 
 # %% auto #0
-__all__ = ['VOTE_KINDS', 'ANSWERS', 'WORDS', 'ORDERS', 'vote_kind', 'make_votes', 'check_votes', 'parse_marked', 'to_marked',
-           'Example', 'Label', 'SpanRules', 'Guideline', 'to_yaml', 'from_yaml', 'version', 'save_guideline',
-           'load_guideline', 'rule_lines', 'to_markdown', 'to_html', 'Finding', 'Lint', 'span_faults', 'lint',
-           'draft_guideline', 'Journal', 'read_events', 'queue_order', 'share_items', 'Session', 'check_answer',
+__all__ = ['VOTE_KINDS', 'ANSWERS', 'WORDS', 'CLUENER', 'ORDERS', 'vote_kind', 'make_votes', 'check_votes', 'parse_marked',
+           'to_marked', 'Example', 'Label', 'SpanRules', 'Guideline', 'to_yaml', 'from_yaml', 'version',
+           'save_guideline', 'load_guideline', 'rule_lines', 'to_markdown', 'to_html', 'Finding', 'Lint', 'span_faults',
+           'lint', 'draft_guideline', 'Journal', 'read_events', 'queue_order', 'share_items', 'Session', 'check_answer',
            'settle', 'journal_votes', 'merge_journals']
 
 # %% ../nbs/30_annotation.ipynb #38e18a74
@@ -127,7 +127,7 @@ def check_votes(
     _check_items(plain, kind, ds, text)
     return votes
 
-# %% ../nbs/30_annotation.ipynb #3f1bd2d1
+# %% ../nbs/30_annotation.ipynb #c0d3c6b1
 def _check_pairs(votes: Dataset):
     "Refuse a second vote of one annotator on one item."
     seen = set()
@@ -151,7 +151,7 @@ def _check_items(votes: Dataset, kind: str, ds: Dataset | None, text: str):
         if kind == "spans":
             _check_span_vote(value, rows and rows[uid], uid)
 
-
+# %% ../nbs/30_annotation.ipynb #0592f874
 def _check_span_vote(spans, text: str | None, uid: str):
     "Spans of one vote; without a text only their order can be checked."
     good = isinstance(spans, list) and all(isinstance(s, dict) and {"start", "end", "label"} <= set(s) and
@@ -161,10 +161,10 @@ def _check_span_vote(spans, text: str | None, uid: str):
                         "whole numbers; an empty list says that there is nothing to mark")
     check_spans(text if text is not None else "x" * max((s["end"] for s in spans), default=0), spans, uid)
 
-# %% ../nbs/30_annotation.ipynb #90f20ce9
+# %% ../nbs/30_annotation.ipynb #a5bda001
 _ESCAPE = re.compile(r"[\\\[\]]")
 
-
+# %% ../nbs/30_annotation.ipynb #6742539c
 def parse_marked(
     marked: str,  # "[Ann](PER) lives in [New [York](LOC)](LOC)"
 ) -> tuple[str, list[dict]]:  # the text; its spans, outer ones first
@@ -422,6 +422,27 @@ def load_guideline(path: str | os.PathLike) -> Guideline:
     "Read a guideline from a YAML file."
     return from_yaml(Path(path).read_text(encoding="utf-8"))
 
+# %% ../nbs/30_annotation.ipynb #810800af
+CLUENER = """
+name: cluener
+task: ner
+lang: zh
+about: 细粒度中文实体标注，十个类别；地名与机构、职位与人名分开。
+order: [government, company, organization, address, scene, name, position, book, movie, game]
+rules: {outside: [先生, 女士, 的]}
+labels:
+- {name: address, definition: 省市区县、街道门牌、国家，连写的作整体。, positive: ["住在[浙江省杭州市](address)"]}
+- {name: book, definition: 书籍、杂志、教材；书名号一并标出。, positive: ["他读完了[《红楼梦》](book)"]}
+- {name: company, definition: 企业、银行、书店等以营利为目的的单位。, positive: ["[招商银行](company)发布年报"]}
+- {name: game, definition: 电子游戏及其系列。, positive: ["新版[《魔兽世界》](game)上线"]}
+- {name: government, definition: 国家和地方的行政、司法、军事机关。, positive: ["[财政部](government)公布了数据"]}
+- {name: movie, definition: 电影、纪录片、电视剧；书名号一并标出。, positive: ["昨晚看了[《流浪地球》](movie)"]}
+- {name: name, definition: 人名，也包括绰号和小说人物；称谓不标。, positive: ["[李明](name)先生来了"]}
+- {name: organization, definition: 球队、乐队、学校、政党等团体。, positive: ["[北京大学](organization)招生"]}
+- {name: position, definition: 官职、职务和职业；与人名分开标。, positive: ["[总经理](position)[王芳](name)"]}
+- {name: scene, definition: 景点、公园、博物馆、可游览的山水。, positive: ["周末去[颐和园](scene)"]}
+"""
+
 # %% ../nbs/30_annotation.ipynb #60c74153
 def rule_lines(
     guideline: Guideline,
@@ -501,7 +522,7 @@ def to_html(
 def _repr_html_(self: Guideline):
     return to_html(self)
 
-# %% ../nbs/30_annotation.ipynb #503155e9
+# %% ../nbs/30_annotation.ipynb #b63e00ba
 @dataclass(frozen=True)
 class Finding:
     "One contradiction: the rule, the place (a label, or a row's uid), what was found there, and the fix."
@@ -511,7 +532,7 @@ class Finding:
     what: str
     fix: str = ""
 
-
+# %% ../nbs/30_annotation.ipynb #0e486e08
 class Lint(list):
     "A list of `Finding`s that shows itself as a table of counts, with one case of each rule."
 
@@ -622,7 +643,7 @@ def _lint_labels(g: Guideline) -> Iterator[Finding]:
     for n in sorted(missing):
         yield Finding("not in the order", n, f"the decision order never comes to {n}", "place it")
 
-# %% ../nbs/30_annotation.ipynb #327d5db6
+# %% ../nbs/30_annotation.ipynb #2ac75502
 def _same(items: Iterable, key: Callable) -> list[list]:
     "Groups of more than one item with the same, non-empty key."
     groups: dict = {}
@@ -630,7 +651,7 @@ def _same(items: Iterable, key: Callable) -> list[list]:
         groups.setdefault(key(x), []).append(x)
     return [g for k, g in groups.items() if k and len(g) > 1]
 
-
+# %% ../nbs/30_annotation.ipynb #b0982f34
 def _lint_example(g: Guideline, x: Label, kind: str, e: Example, names: set, answers: dict) -> Iterator[Finding]:
     "One example: unknown labels, broken span rules, an answer that another example gives otherwise."
     if g.answer == "spans":
@@ -652,7 +673,7 @@ def _lint_example(g: Guideline, x: Label, kind: str, e: Example, names: set, ans
     if before[1] != answer:
         yield Finding("two examples disagree", x.name, f"{text!r:.60} also stands under {before[0]}", "decide")
 
-# %% ../nbs/30_annotation.ipynb #9641f486
+# %% ../nbs/30_annotation.ipynb #a0b4b5c1
 def _class_names(ds: Dataset) -> list:
     "The label of every row by name; None where there is none."
     names = getattr(ds.features["label"], "names", None)
@@ -660,7 +681,7 @@ def _class_names(ds: Dataset) -> list:
     return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values] if names else \
         [None if v is None else str(v) for v in values]
 
-
+# %% ../nbs/30_annotation.ipynb #7214e947
 def _lint_classes(g: Guideline, ds: Dataset) -> Iterator[Finding]:
     "Rows with a class each, against the labels and the examples."
     plain, names = ds.with_format(None), {x.name for x in g.labels}
@@ -683,19 +704,19 @@ def _lint_classes(g: Guideline, ds: Dataset) -> Iterator[Finding]:
         names_seen.add(label)
     yield from _unseen(names, seen.get(None, set()))
 
-# %% ../nbs/30_annotation.ipynb #c2d1e279
+# %% ../nbs/30_annotation.ipynb #05641917
 def _unseen(names: set, found: set) -> Iterator[Finding]:
     for n in sorted(names - found):
         yield Finding("label never used", n, f"no row has {n}", "look for rows, or drop the label")
 
-
+# %% ../nbs/30_annotation.ipynb #d189a454
 def _lint_spans(g: Guideline, ds: Dataset) -> Iterator[Finding]:
     "Rows with spans, against labels, span rules and the examples' words."
     plain, names, found, seen = ds.with_format(None), {x.name for x in g.labels}, set(), {}
-    meant = _example_words(g)
+    meant, answers = _example_words(g), _row_spans(g, ds)
     sizes = sorted({len(w) for w in meant if len(w) > 1}, reverse=True)
     first = re.compile("|".join(map(re.escape, sorted({w[0] for w in meant}))) or "(?!)")
-    for uid, text, spans in zip(plain["uid"], plain["text"], plain["spans"]):
+    for uid, text, spans in zip(plain["uid"], plain["text"], answers):
         for rule, what in span_faults(text, spans, g.rules):
             yield Finding(rule, uid, what, "correct the row, or the rule")
         for s in spans:
@@ -713,6 +734,25 @@ def _lint_spans(g: Guideline, ds: Dataset) -> Iterator[Finding]:
         if seen.setdefault(text, answer) != answer:
             yield Finding("one text, two labels", uid, f"{text!r:.60} is marked otherwise elsewhere", "decide")
     yield from _unseen(names, found)
+
+# %% ../nbs/30_annotation.ipynb #581ed379
+def _row_spans(g: Guideline, ds: Dataset) -> list[list[dict]]:
+    "The spans of every row; answers to questions are spans of the guideline's only label."
+    plain = ds.with_format(None)
+    if "spans" in ds.column_names:
+        return [s or [] for s in plain["spans"]]
+    name = g.labels[0].name
+    return [[dict(start=a["start"], end=a["start"] + len(a["text"]),
+                  label=name) for a in row] for row in plain["answers"]]
+
+
+def _lint_ratings(g: Guideline, ds: Dataset) -> Iterator[Finding]:
+    "Ratings that are not on the scale."
+    scale, plain = [float(x.name) for x in g.labels], ds.with_format(None)
+    for uid, rating in zip(plain["uid"], plain["rating"]):
+        if rating is not None and not min(scale) <= rating <= max(scale):
+            yield Finding("not on the scale", uid, f"{rating} is not within {min(scale):g} and {max(scale):g}",
+                          "ask again")
 
 # %% ../nbs/30_annotation.ipynb #47c72826
 def _unmarked(text: str, spans: list[dict], words: Mapping, sizes: list[int], first: re.Pattern) -> Iterator[tuple]:
@@ -757,7 +797,7 @@ def _lint_relations(g: Guideline, ds: Dataset) -> Iterator[Finding]:
                               f"it joins {' and '.join(joins[r['label']])}")
     yield from _unseen(set(joins), found)
 
-# %% ../nbs/30_annotation.ipynb #81a974c9
+# %% ../nbs/30_annotation.ipynb #4933dde3
 def lint(
     guideline: Guideline,
     ds: Dataset | None = None,  # rows to hold against it; without them the guideline alone is looked at
@@ -766,7 +806,8 @@ def lint(
     found = Lint(_lint_labels(guideline))
     if ds is None:
         return found
-    needed = {"label": ["label"], "spans": ["spans"], "rating": []}[guideline.answer]
+    spans = "answers" if "spans" not in ds.column_names and guideline.task == "qa" else "spans"
+    needed = {"label": ["label"], "spans": [spans], "rating": []}[guideline.answer]
     needed = ["spans", "relations"] if guideline.task == "relations" and "relations" in ds.column_names else needed
     for c in ["uid", *(["text"] if guideline.task != "dialogue" else []), *needed]:
         if c not in ds.column_names:
@@ -774,9 +815,11 @@ def lint(
                             fix=f"the data has {', '.join(ds.column_names)}")
     if "relations" in needed:
         return Lint([*found, *_lint_relations(guideline, ds)])
-    if needed == ["spans"]:
+    if needed == [spans]:
         return Lint([*found, *_lint_spans(guideline, ds)])
-    return Lint([*found, *(_lint_classes(guideline, ds) if needed else ())])
+    if guideline.answer == "rating":
+        return Lint([*found, *(_lint_ratings(guideline, ds) if "rating" in ds.column_names else ())])
+    return Lint([*found, *_lint_classes(guideline, ds)])
 
 # %% ../nbs/30_annotation.ipynb #fdea66dc
 def draft_guideline(
@@ -793,9 +836,12 @@ def draft_guideline(
     lang = "zh" if "lang" in ds.column_names and ds.with_format(None)["lang"][:100].count("zh") > 50 else "en"
     return Guideline(name, task, tuple(make(ds, examples)), lang=lang)
 
-# %% ../nbs/30_annotation.ipynb #dac81f43
+# %% ../nbs/30_annotation.ipynb #34cc5dd9
 def _draft_spans(ds: Dataset, examples: int) -> Iterator[Label]:
     "Labels of spans with their most frequent words, each in its shortest row."
+    if "spans" not in ds.column_names:  # answers to questions
+        yield Label("ANSWER")
+        return
     words, rows, plain = {}, {}, ds.with_format(None)
     for text, spans in zip(plain["text"], plain["spans"]):
         for s in spans:
@@ -815,7 +861,7 @@ def _draft_spans(ds: Dataset, examples: int) -> Iterator[Label]:
 def _others(counts: Counter, name: str) -> str:
     return ", ".join(f"{k} {n}x" for k, n in counts.most_common() if k != name)
 
-
+# %% ../nbs/30_annotation.ipynb #5fccf4f3
 def _draft_classes(ds: Dataset, examples: int) -> Iterator[Label]:
     "Classes with the shortest texts of more than twenty characters."
     plain, by = ds.with_format(None), {}
@@ -827,11 +873,11 @@ def _draft_classes(ds: Dataset, examples: int) -> Iterator[Label]:
         best = sorted(by[name], key=lambda r: r[:3])[:examples]
         yield Label(name, "", tuple(Example(t, text_pair=p) for _, _, t, p in best))
 
-# %% ../nbs/30_annotation.ipynb #e6632f50
+# %% ../nbs/30_annotation.ipynb #9ec574c9
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-
+# %% ../nbs/30_annotation.ipynb #10785834
 class Journal:
     "An append-only file of events, one JSON object a line, on the disk before `add` returns; one writer at a time."
 
@@ -926,10 +972,10 @@ def read_events(
             events.append(event)
     return events, torn
 
-# %% ../nbs/30_annotation.ipynb #001026fd
+# %% ../nbs/30_annotation.ipynb #051dc731
 ORDERS = ("as is", "random", "stratified", "uncertain", "worst")
 
-
+# %% ../nbs/30_annotation.ipynb #d28fa3d6
 def queue_order(
     ds: Dataset,
     order: str = "random",  # one of `ORDERS`
@@ -957,7 +1003,7 @@ def queue_order(
         key = lots if order == "random" else _as_scores(scores, uids, plain)
     return [uids[i] for i in np.lexsort((lots, key))]
 
-# %% ../nbs/30_annotation.ipynb #1169ec0a
+# %% ../nbs/30_annotation.ipynb #8de2d766
 def _stratified(classes: Sequence, lots: np.ndarray) -> np.ndarray:
     "Places between 0 and 1 that spread every class evenly."
     key, where = np.zeros(len(lots)), {}
@@ -968,7 +1014,7 @@ def _stratified(classes: Sequence, lots: np.ndarray) -> np.ndarray:
         key[rows] = (np.arange(len(rows)) + lots[rows[0]]) / len(rows)
     return key
 
-
+# %% ../nbs/30_annotation.ipynb #72a3ffb5
 def _as_scores(scores, uids: list[str], plain) -> np.ndarray:
     "A number for each row; of probabilities the largest."
     if scores is None:
@@ -1005,10 +1051,10 @@ def share_items(
             out[a].append(uid)
     return out
 
-# %% ../nbs/30_annotation.ipynb #87d3de72
+# %% ../nbs/30_annotation.ipynb #f11b8cf2
 _HIDDEN = {"label": ("label", "relations"), "spans": ("spans", "answers"), "rating": ("rating",)}
 
-
+# %% ../nbs/30_annotation.ipynb #f8de489e
 class Session:
     "Items, decisions and a journal that has every decision before the next item is shown."
 
@@ -1047,7 +1093,7 @@ class Session:
         queue = _mix(queue, sorted(self._answers), gold_every, f"{seed} {annotator}")
         self._start(queue, journal, dict(order=order, seed=seed))
 
-# %% ../nbs/30_annotation.ipynb #a2d3974c
+# %% ../nbs/30_annotation.ipynb #b31b1a84
 def _row_store(ds: Dataset) -> tuple[dict[str, int], Dataset]:
     "Where each uid stands, and the rows."
     if "uid" not in ds.column_names:
@@ -1063,7 +1109,7 @@ def _gold_answers(gold: Dataset, g: Guideline) -> dict:
     values = _class_names(gold) if g.answer == "label" else gold.with_format(None)[g.answer][:]
     return {u: check_answer(g, v, row, u) for u, v, row in zip(gold["uid"], values, gold.with_format(None))}
 
-
+# %% ../nbs/30_annotation.ipynb #b8f8fddb
 def _mix(queue: list[str], gold: list[str], every: int, seed: str) -> list[str]:
     "Gold items at places that nobody can foresee, one in every stretch of the queue."
     if every < 2:
@@ -1115,7 +1161,7 @@ def settle(
     undone = {e.get("undoes") for e in events if e["do"] == "undo"}
     return {(e["by"], e["uid"]): e for e in events if e["do"] in ("decide", "skip", "flag") and e["id"] not in undone}
 
-# %% ../nbs/30_annotation.ipynb #d1245a1d
+# %% ../nbs/30_annotation.ipynb #b06e8cf7
 @patch
 def _start(self: Session, queue: list[str], journal, how: dict):
     "Open the journal, take up what is in it, and write down that work begins."
@@ -1129,7 +1175,7 @@ def _start(self: Session, queue: list[str], journal, how: dict):
         raise
     self._since = self.clock()
 
-
+# %% ../nbs/30_annotation.ipynb #f17099f1
 @patch
 def _take_up(self: Session, queue: list[str]):
     "The state that the journal leaves."
@@ -1150,7 +1196,7 @@ def _take_up(self: Session, queue: list[str]):
     self._queue = deque([u for u in queue if u not in self._state] + [u for u in again if u in known])
     self._seconds = [e["seconds"] for e in self._stack if e.get("seconds") is not None]
 
-# %% ../nbs/30_annotation.ipynb #0bf74c30
+# %% ../nbs/30_annotation.ipynb #6edcec9e
 @patch
 def _write(self: Session, do: str, **what) -> dict:
     "One event, on the disk when this returns."
@@ -1169,7 +1215,7 @@ def current(self: Session) -> dict | None:
     row = rows[where[uid]]
     return {k: v for k, v in row.items() if k not in self._hidden}
 
-
+# %% ../nbs/30_annotation.ipynb #3c515285
 @patch(as_prop=True)
 def suggestion(self: Session):
     "What the `suggest` hook says about the current row, if there is one; None for gold rows and for no opinion."
@@ -1182,7 +1228,7 @@ def suggestion(self: Session):
     value, feature = row[self.suggest], rows.features[self.suggest]
     return feature.int2str(value) if hasattr(feature, "int2str") and isinstance(value, int) else value
 
-# %% ../nbs/30_annotation.ipynb #390da6f2
+# %% ../nbs/30_annotation.ipynb #4baadfc1
 @patch
 def _settle(self: Session, do: str, **what) -> dict:
     "Write an event about the current item, then go on."
@@ -1197,7 +1243,7 @@ def _settle(self: Session, do: str, **what) -> dict:
     self._since = self.clock()
     return event
 
-
+# %% ../nbs/30_annotation.ipynb #f7a8eb02
 @patch
 def decide(
     self: Session,
@@ -1214,7 +1260,7 @@ def decide(
     self._settle("decide", **{g.answer: answer}, **more)
     return span_faults(row["text"], answer, g.rules) if g.answer == "spans" else []
 
-# %% ../nbs/30_annotation.ipynb #96ac8ba2
+# %% ../nbs/30_annotation.ipynb #f4c8deaf
 @patch
 def skip(self: Session):
     "Leave the item for later: it comes once more, after all the others."
@@ -1234,7 +1280,7 @@ def flag(
         raise DataError("a flag needs a reason", fix="flag('two languages in one text')")
     self._settle("flag", reason=reason)
 
-
+# %% ../nbs/30_annotation.ipynb #9c06ae9e
 @patch
 def comment(self: Session, words: str, uid: str | None = None):
     "Say something about an item, by default the current one, without deciding."
@@ -1259,7 +1305,7 @@ def undo(self: Session) -> str | None:  # the item's uid; None if there was noth
     self._since = self.clock()
     return last["uid"]
 
-# %% ../nbs/30_annotation.ipynb #a3b9269d
+# %% ../nbs/30_annotation.ipynb #2df1a701
 @patch(as_prop=True)
 def progress(self: Session) -> dict:
     "How far this annotator is, and how long the rest will take at the usual pace (the median)."
@@ -1274,7 +1320,7 @@ def flagged(self: Session) -> dict[str, str]:
     "Items that were taken out, with the reason."
     return {u: e["reason"] for u, e in self._state.items() if e["do"] == "flag"}
 
-
+# %% ../nbs/30_annotation.ipynb #8bb7a21d
 @patch(as_prop=True)
 def calibration(self: Session) -> dict:
     "Gold items so far: seen, right, accuracy and its 95 % interval (Wilson), and the ones that were missed."
@@ -1288,7 +1334,7 @@ def calibration(self: Session) -> dict:
     low, high = (round((middle + side * half) / (1 + z * z / n), 3) for side in (-1, 1))
     return dict(seen=n, right=right, accuracy=round(p, 3), low=low, high=high, missed=missed)
 
-# %% ../nbs/30_annotation.ipynb #e342c630
+# %% ../nbs/30_annotation.ipynb #da9835af
 def journal_votes(
     events: Iterable[dict],  # of a journal, see `read_events`
     kind: str,  # label, spans or rating
@@ -1313,7 +1359,7 @@ def votes(self: Session, gold: bool = False) -> Dataset:
     "The votes of all annotators in this journal."
     return journal_votes(self.journal.events, self.guideline.answer, gold)
 
-
+# %% ../nbs/30_annotation.ipynb #21c0f365
 @patch
 def close(self: Session):
     "Let others write to the journal. Nothing needs saving: everything is saved."

@@ -51,7 +51,7 @@ def from_utf16(
     units = accumulate((1 + (c > "\uffff") for c in text), initial=0)
     return next((i for i, u in enumerate(units) if u == at), None)
 
-# %% ../nbs/31_exchange.ipynb #e2ab1f7a
+# %% ../nbs/31_exchange.ipynb #41b21ce6
 def _recount(text: str, spans: list[dict], counts: str) -> list[dict] | None:
     "Spans in characters; None if one of them falls outside, or between the halves of a character."
     if counts == "code points" or text.isascii() or max(text) <= "\uffff":
@@ -62,7 +62,7 @@ def _recount(text: str, spans: list[dict], counts: str) -> list[dict] | None:
                and s["end"] is not None and 0 <= s["start"] < s["end"] <= len(text) for s in moved)
     return moved if good else None
 
-
+# %% ../nbs/31_exchange.ipynb #3dfa52d1
 def resolve_spans(
     text: str,
     spans: list[dict],  # start, end, label and, where the tool gives them, `words`
@@ -86,7 +86,7 @@ def resolve_spans(
                         "counts='utf-16' if the labels were made in the tool's window, else counts='code points'")
     return fitting[0]
 
-# %% ../nbs/31_exchange.ipynb #da2e64f4
+# %% ../nbs/31_exchange.ipynb #30e3e169
 class Labels(NamedTuple):
     "What came back from a tool."
 
@@ -104,8 +104,9 @@ class Format:
     write: Callable  # (items, votes, path, **options)
     read: Callable  # (path, **options) -> (items, votes)
     folder: bool = False  # a folder of files
+    suffix: str = ""  # of a file for one annotator
 
-# %% ../nbs/31_exchange.ipynb #03f269c0
+# %% ../nbs/31_exchange.ipynb #2d890f2c
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -128,7 +129,7 @@ def _items(ds: Dataset, columns: Sequence[str]) -> list[dict]:
         out.append(item)
     return out
 
-
+# %% ../nbs/31_exchange.ipynb #45506f93
 def _check_item(item: dict):
     "Refuse texts that are none, and columns that no tool can show."
     uid = item["uid"]
@@ -197,10 +198,10 @@ def _compare(old: list[dict], new: list[dict], name: str):
     if len(old) != len(new):
         raise DataError(f"{name} makes {len(new)} rows of {len(old)}", "uid", fix="another format")
 
-# %% ../nbs/31_exchange.ipynb #a003818a
+# %% ../nbs/31_exchange.ipynb #77b1b3e9
 def export_labels(
     ds: Dataset,  # rows with uid and text; label or spans go along as something to begin with
-    path: str | os.PathLike,  # a file or, for brat and for one file per annotator, a folder; replaced if it exists
+    path: str | os.PathLike,  # a file, replaced if it exists; for brat and for one file per annotator a new folder
     format: str,  # one of `FORMATS`
     votes: Dataset | None = None,  # what annotators said
     columns: Sequence[str] = (),  # further columns that go along
@@ -211,6 +212,8 @@ def export_labels(
     Raises `DataError` with the row and the feature for anything that would not come back.
     """
     f, path = _find_format(format), Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise DataError(f"the folder {path.name} is not empty, and nothing in it shall be lost", fix="a new name")
     items = _items(ds, columns)
     said = [] if votes is None else check_votes(votes, ds).with_format(None).to_list()
     bad = next((v for v in said if not all(_is_unicode(x) for x in v.values() if isinstance(x, str))), None)
@@ -222,18 +225,20 @@ def export_labels(
     try:
         _write(f, items, said, part, options)
         _compare_all(f, items, said, part, options)
-        _remove(path)
+        if path.is_dir():
+            path.rmdir()
         os.replace(part, path)
     finally:
         _remove(part)
     return path
 
-# %% ../nbs/31_exchange.ipynb #f9ae948c
-def _remove(path: Path):
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+# %% ../nbs/31_exchange.ipynb #bb62d2a3
+def _remove(part: Path):
+    "Take away what was begun."
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part)
     else:
-        path.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _find_format(name: str) -> Format:
@@ -244,7 +249,7 @@ def _find_format(name: str) -> Format:
 
 _SAFE = re.compile(r"[\w-]+", re.ASCII)
 
-
+# %% ../nbs/31_exchange.ipynb #c40dbf7b
 def _write(f: Format, items: list[dict], votes: list[dict], path: Path, options: dict):
     "One file, or one for each annotator where the format holds one answer a text."
     if "votes" in f.holds or not votes:
@@ -257,9 +262,9 @@ def _write(f: Format, items: list[dict], votes: list[dict], path: Path, options:
             raise DataError(f"{who!r} cannot be the name of a file", "annotator", fix="letters, digits, - and _")
         own = [{**{k: texts[v["uid"]][k] for k in ("uid", "text", "columns")},
                 **{k: v[k] for k in ("label", "spans") if k in v}} for v in votes if v["annotator"] == who]
-        f.write(own, [], path / who, **options)
+        f.write(own, [], path / f"{who}{f.suffix}", **options)
 
-
+# %% ../nbs/31_exchange.ipynb #dc1b1078
 def _compare_all(f: Format, items: list[dict], votes: list[dict], path: Path, options: dict):
     "Read back what was written, as `import_labels` would."
     back, said = _read(f, path, {k: v for k, v in options.items() if k in ("lang", "scheme")})
@@ -290,11 +295,10 @@ def _read(f: Format, path: Path, options: dict) -> tuple[list[dict], list[dict]]
                 votes.append(dict(uid=x["uid"], annotator=p.stem, **answer))
     return list(items.values()), votes
 
-# %% ../nbs/31_exchange.ipynb #f7926835
+# %% ../nbs/31_exchange.ipynb #8903ddbc
 def import_labels(
     path: str | os.PathLike,
     format: str,  # one of `FORMATS`
-    source: str | None = None,  # what to call the origin of rows that bring no uid; the file's name
     label_names: Sequence[str] | None = None,  # classes in their order; by default the ones that occur
     **options,  # see the reader of the format: counts=, lang=, scheme= ...
 ) -> Labels:
@@ -305,8 +309,7 @@ def import_labels(
     items, votes = _read(f, path, options)
     if not items:
         raise DataError(f"{path.name} holds no rows", fix=f"is it an export of {f.name}?")
-    for i, x in enumerate(items):
-        x["uid"] = x["uid"] if x["uid"] is not None else make_uid(source or path.name, x.pop("key", i))
+    for x in items:
         if x.get("spans") is not None:
             check_spans(x["text"], x["spans"], x["uid"])
     rows = add_record(_dataset(items, label_names), "import_labels", dict(format=f.name, file=path.name),
@@ -339,7 +342,7 @@ def _dataset(items: list[dict], label_names: Sequence[str] | None) -> Dataset:
         out = out.add_column(c, values if same else [None if v is None else json.dumps(v) for v in values])
     return out
 
-# %% ../nbs/31_exchange.ipynb #bb50fc7f
+# %% ../nbs/31_exchange.ipynb #758dbc6d
 def _load_json(path: Path) -> object:
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
@@ -362,7 +365,7 @@ def _dump(path: Path, rows: Iterable, lines: bool = True):
         json.dumps(list(rows), ensure_ascii=False, allow_nan=False, indent=1)
     path.write_bytes(text.encode())
 
-
+# %% ../nbs/31_exchange.ipynb #d7f36e7f
 def _answers(x: dict) -> dict:
     "The answer of an item or a vote."
     return {k: x[k] for k in ("label", "spans", "rating") if x.get(k) is not None}
@@ -382,7 +385,7 @@ def _one(values: list, uid, what: str = "classes"):
                         "one class a text is what rows hold")
     return values[0] if values else None
 
-# %% ../nbs/31_exchange.ipynb #c47784fb
+# %% ../nbs/31_exchange.ipynb #895a97dd
 def _ls_result(x: dict, text: str) -> list[dict]:
     "The answer and the comment of an item or a vote as regions."
     def region(i, kind, value, name="label"):
@@ -399,7 +402,7 @@ def _ls_result(x: dict, text: str) -> list[dict]:
         out.append(region(len(out), "textarea", dict(text=[x["comment"]]), "comment"))
     return out
 
-
+# %% ../nbs/31_exchange.ipynb #9af68561
 def _write_label_studio(items: list[dict], votes: list[dict], path: Path):
     tasks = {}
     for i, x in enumerate(items, 1):
@@ -417,7 +420,7 @@ def _write_label_studio(items: list[dict], votes: list[dict], path: Path):
                                         was_cancelled=False, result=_ls_result(v, task["data"]["text"]), **more))
     _dump(path, tasks.values(), lines=False)
 
-# %% ../nbs/31_exchange.ipynb #bad554f8
+# %% ../nbs/31_exchange.ipynb #f6c3ef7c
 def _ls_answer(result: list, text: str, uid, counts: str | None, kind: str | None) -> dict:
     "What a list of regions says. `kind` tells an empty list of spans from no class."
     found, spans = {}, []
@@ -440,7 +443,7 @@ def _ls_answer(result: list, text: str, uid, counts: str | None, kind: str | Non
         found["spans"] = resolve_spans(text, spans, counts, uid)
     return found
 
-
+# %% ../nbs/31_exchange.ipynb #a7b4dcc0
 def _read_label_studio(path: Path, text: str = "text", counts: str | None = None) -> tuple[list[dict], list[dict]]:
     "`text`: the name of the text in a task's data."
     items, votes = [], []
@@ -468,7 +471,7 @@ def _ls_vote(a: dict, text: str, uid: str, counts: str | None, kind: str | None)
     more = {k: a[c] for k, c in [("seconds", "lead_time"), ("at", "created_at")] if a.get(c) is not None}
     return dict(uid=uid, annotator=str(who), **_ls_answer(a["result"], text, uid, counts, kind), **more)
 
-# %% ../nbs/31_exchange.ipynb #93873319
+# %% ../nbs/31_exchange.ipynb #fd741e32
 def _write_doccano(items: list[dict], votes: list[dict], path: Path):
     rows = []
     for i, x in enumerate(items, 1):
@@ -484,7 +487,7 @@ def _write_doccano(items: list[dict], votes: list[dict], path: Path):
         rows.append(row | x["columns"])
     _dump(path, rows)
 
-
+# %% ../nbs/31_exchange.ipynb #62c8a647
 def _read_doccano(path: Path, text: str = "text", counts: str | None = None) -> tuple[list[dict], list[dict]]:
     items = []
     for no, row in _load_lines(path):
@@ -530,7 +533,7 @@ def _write_argilla(items: list[dict], votes: list[dict], path: Path):
             records[v["uid"]]["responses"].setdefault(k, []).append(dict(value=value, user_id=v["annotator"]))
     _dump(path, records.values(), lines=False)
 
-# %% ../nbs/31_exchange.ipynb #a24e65e2
+# %% ../nbs/31_exchange.ipynb #a657d590
 def _read_argilla(path: Path, text: str = "text", counts: str | None = None, question: str | None = None,
                   ) -> tuple[list[dict], list[dict]]:
     "`question`: the name of the question that holds the answer, if it is not label, spans or rating."
@@ -551,7 +554,7 @@ def _read_argilla(path: Path, text: str = "text", counts: str | None = None, que
         votes += [dict(uid=uid, annotator=who, **answer) for who, answer in said.items()]
     return items, votes
 
-
+# %% ../nbs/31_exchange.ipynb #627a9fc8
 def _argilla_answer(name: str, value, text: str, uid: str, counts: str | None, question: str | None) -> dict:
     "The answer to one question."
     if name == "comment":
@@ -564,7 +567,7 @@ def _argilla_answer(name: str, value, text: str, uid: str, counts: str | None, q
                                         uid))
     return dict(label=value) if isinstance(value, str) else dict(rating=float(value))
 
-# %% ../nbs/31_exchange.ipynb #6963714b
+# %% ../nbs/31_exchange.ipynb #63ff23e7
 def _prodigy_spans(text: str, spans: list[dict], uid: str) -> dict:
     "Spans with the tokens that they cover."
     offsets = cut_offsets(tokenize(text), spans)
@@ -578,7 +581,7 @@ def _prodigy_spans(text: str, spans: list[dict], uid: str) -> dict:
         out.append({k: s[k] for k in ("start", "end", "label")} | dict(token_start=inside[0], token_end=inside[-1]))
     return dict(tokens=tokens, spans=out)
 
-
+# %% ../nbs/31_exchange.ipynb #a1894ef5
 def _write_prodigy(items: list[dict], votes: list[dict], path: Path):
     classes = sorted({x["label"] for x in [*items, *votes] if x.get("label") is not None})
 
@@ -599,7 +602,7 @@ def _write_prodigy(items: list[dict], votes: list[dict], path: Path):
                     dict(answer="accept", _annotator_id=v["annotator"], _session_id=v["annotator"]))
     _dump(path, rows)
 
-# %% ../nbs/31_exchange.ipynb #24272aea
+# %% ../nbs/31_exchange.ipynb #e3b0ddb3
 def _read_prodigy(path: Path, rejected: str = "refuse") -> tuple[list[dict], list[dict]]:
     "`rejected`: 'leave out' passes over lines that were rejected; ignored ones are abstentions and always left out."
     items, votes = {}, []
@@ -621,11 +624,11 @@ def _read_prodigy(path: Path, rejected: str = "refuse") -> tuple[list[dict], lis
                             "rejected='leave out'")
         if row["answer"] == "accept":
             more = {k: meta[k] for k in ("seconds", "at", "comment") if meta.get(k) is not None}
-            votes.append(dict(uid=uid, annotator=str(row.get("_annotator_id") or row.get("_session_id")), **given,
-                              **more))
+            who = str(row.get("_annotator_id") or row.get("_session_id") or "prodigy")
+            votes.append(dict(uid=uid, annotator=who, **given, **more))
     return list(items.values()), votes
 
-# %% ../nbs/31_exchange.ipynb #9b3b25c3
+# %% ../nbs/31_exchange.ipynb #cc9324d4
 _BRAT_TYPE = re.compile(r"[A-Za-z0-9_-]+")
 _BREAK = re.compile(r"[\r\n]+")
 
@@ -644,7 +647,7 @@ def _brat_pieces(text: str, s: dict, uid: str) -> str:
     where = ";".join(f"{a} {b}" for a, b in pieces)
     return f"{s['label']} {where}\t{' '.join(text[a:b] for a, b in pieces)}"
 
-
+# %% ../nbs/31_exchange.ipynb #4e166a85
 def _write_brat(items: list[dict], votes: list[dict], path: Path):
     path.mkdir()
     for x in items:
@@ -659,7 +662,7 @@ def _write_brat(items: list[dict], votes: list[dict], path: Path):
             lines = [f"T{i}\t{_brat_pieces(x['text'], s, x['uid'])}\n" for i, s in enumerate(x["spans"], 1)]
             (path / f"{x['uid']}.ann").write_bytes("".join(lines).encode())
 
-# %% ../nbs/31_exchange.ipynb #2cfddfd7
+# %% ../nbs/31_exchange.ipynb #5f50cc54
 def _read_brat(path: Path, counts: str | None = None, ignore: str = "") -> tuple[list[dict], list[dict]]:
     "`ignore`: kinds of lines to pass over, by their first letters, such as 'RA#' for relations, attributes and notes."
     items = []
@@ -678,7 +681,7 @@ def _read_brat(path: Path, counts: str | None = None, ignore: str = "") -> tuple
         items.append(_own(uid, text, dict(spans=spans)))
     return items, []
 
-
+# %% ../nbs/31_exchange.ipynb #a6f9b2ac
 def _brat_span(line: str, text: str, uid: str, counts: str | None) -> dict:
     "The span of a T line. Pieces that only line breaks part are one span."
     try:
@@ -724,7 +727,7 @@ def _write_conll(items: list[dict], votes: list[dict], path: Path, scheme: str =
         blocks.append("\n".join([*head, *lines]) + "\n")
     path.write_bytes("\n".join(blocks).encode())
 
-# %% ../nbs/31_exchange.ipynb #d14d71a9
+# %% ../nbs/31_exchange.ipynb #f7ccf308
 def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = None, token: int = 0, tag: int = -1,
                      illegal: str = "refuse") -> tuple[list[dict], list[dict]]:
     "`illegal='repair'` mends broken tag sequences; `lang` says how tokens are joined where no text is given."
@@ -744,7 +747,7 @@ def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = N
         items.append(_own(uid, text, dict(spans=tags_to_spans(offsets, row["tags"], how, illegal, uid)[0])))
     return items, []
 
-
+# %% ../nbs/31_exchange.ipynb #471b64f5
 def _split_comments(data: bytes) -> tuple[bytes, dict[int, dict]]:
     "The lines with tags, and what our comments before a line (its number) say."
     kept, said, told = [], {}, {}
@@ -758,7 +761,7 @@ def _split_comments(data: bytes) -> tuple[bytes, dict[int, dict]]:
                 said[len(kept)], told = told, {}
     return b"\n".join(kept), said
 
-
+# %% ../nbs/31_exchange.ipynb #772ce2ca
 def _find_tokens(text: str, tokens: list[str], uid: str) -> list[tuple[int, int]]:
     "Where tokens stand in their text; only white space may lie between them."
     at, out = 0, []
@@ -771,7 +774,7 @@ def _find_tokens(text: str, tokens: list[str], uid: str) -> list[tuple[int, int]
         out.append((start, at))
     return out
 
-# %% ../nbs/31_exchange.ipynb #68328c47
+# %% ../nbs/31_exchange.ipynb #af65789f
 def _write_spacy(items: list[dict], votes: list[dict], path: Path):
     classes = sorted({x["label"] for x in items if x.get("label") is not None})
     rows = []
@@ -791,7 +794,7 @@ def _write_spacy(items: list[dict], votes: list[dict], path: Path):
         rows.append([x["text"], note, {"uid": x["uid"], "columns": x["columns"]}])
     _dump(path, rows)
 
-
+# %% ../nbs/31_exchange.ipynb #4fc0abc2
 def _read_spacy(path: Path) -> tuple[list[dict], list[dict]]:
     items = []
     for no, row in _load_lines(path):
@@ -833,7 +836,7 @@ def _mturk_input(x: dict) -> dict:
 def _mturk_span(text: str, s: dict) -> dict:
     return dict(startOffset=to_utf16(text, s["start"]), endOffset=to_utf16(text, s["end"]), label=s["label"])
 
-# %% ../nbs/31_exchange.ipynb #43a248c5
+# %% ../nbs/31_exchange.ipynb #e9feab65
 def _write_mturk(items: list[dict], votes: list[dict], path: Path):
     inputs = {x["uid"]: _mturk_input(x) for x in items}
     texts, rows = {x["uid"]: x["text"] for x in items}, []
@@ -851,7 +854,7 @@ def _write_mturk(items: list[dict], votes: list[dict], path: Path):
 
 _ZONES = {"PST": 8, "PDT": 7, "UTC": 0, "GMT": 0}
 
-
+# %% ../nbs/31_exchange.ipynb #b0446476
 def _mturk_time(value: str, uid: str) -> str:
     "MTurk's 'Sat Oct 02 09:18:31 PDT 2021' as UTC; what is UTC already stays."
     m = re.fullmatch(r"\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d) (\w{3}) (\d{4})", value)
@@ -862,7 +865,7 @@ def _mturk_time(value: str, uid: str) -> str:
     local = datetime.strptime(f"{m[1]} {m[2]} {m[5]} {m[3]}", "%b %d %Y %H:%M:%S")
     return (local + timedelta(hours=_ZONES[m[4]])).isoformat() + "Z"
 
-# %% ../nbs/31_exchange.ipynb #a38685af
+# %% ../nbs/31_exchange.ipynb #1883fa9c
 def _read_mturk(path: Path, text: str = "text", counts: str = "utf-16") -> tuple[list[dict], list[dict]]:
     "Task files and result files. Rejected assignments are no votes."
     items, votes = {}, []
@@ -885,12 +888,12 @@ def _read_mturk(path: Path, text: str = "text", counts: str = "utf-16") -> tuple
                 votes.append(_mturk_vote(row, words, uid, told))
     return list(items.values()), votes
 
-
+# %% ../nbs/31_exchange.ipynb #cacc63b2
 def _mturk_spans(found: list[dict], text: str, uid: str, counts: str) -> list[dict]:
     plain = [dict(start=s["startOffset"], end=s["endOffset"], label=s["label"]) for s in found]
     return resolve_spans(text, plain, counts, uid)
 
-# %% ../nbs/31_exchange.ipynb #d659cf40
+# %% ../nbs/31_exchange.ipynb #eb1fd5c8
 def _mturk_vote(row: dict, text: str, uid: str, counts: str) -> dict:
     "The answer of one assignment: columns `Answer.…`, or the JSON of `Answer.taskAnswers`."
     said = {k.removeprefix("Answer."): html.unescape(v) for k, v in row.items() if k.startswith("Answer.") and v}
@@ -909,7 +912,7 @@ def _mturk_vote(row: dict, text: str, uid: str, counts: str) -> dict:
     out |= {"seconds": float(row["WorkTimeInSeconds"])} if row.get("WorkTimeInSeconds") else {}
     return out | ({"at": _mturk_time(row["SubmitTime"], uid)} if row.get("SubmitTime") else {})
 
-
+# %% ../nbs/31_exchange.ipynb #b2f5f49f
 def _task_answers(found, uid: str) -> dict:
     "The answer in the JSON that crowd elements give: a list of one, named by the element."
     for name, value in (found[0] if isinstance(found, list) and found else found).items():
@@ -922,7 +925,7 @@ def _task_answers(found, uid: str) -> dict:
     raise DataError(f"this answer is not understood: {found!r:.80}", "label", uid,
                     "crowd-classifier or crowd-entity-annotation")
 
-# %% ../nbs/31_exchange.ipynb #1d024d99
+# %% ../nbs/31_exchange.ipynb #c23e4dfa
 def _holds(words: str) -> frozenset:
     return frozenset(words.split())
 
@@ -932,16 +935,16 @@ FORMATS = {f.name: f for f in [
            _holds("label spans overlap votes rating seconds at comment columns"),
            _write_label_studio, _read_label_studio),
     Format("doccano", "JSON lines, a file for each annotator", _holds("label spans overlap columns"), _write_doccano,
-           _read_doccano),
+           _read_doccano, suffix=".jsonl"),
     Format("argilla", "records with suggestions and responses, JSON",
            _holds("label spans overlap votes rating comment columns"), _write_argilla, _read_argilla),
     Format("prodigy", "JSON lines, a line for each text and annotator",
            _holds("label spans overlap votes rating seconds at comment columns"), _write_prodigy, _read_prodigy),
     Format("brat", "a folder of text and standoff files", _holds("spans overlap"), _write_brat, _read_brat,
            folder=True),
-    Format("conll", "tags: BIO, BIOES or BMES", _holds("spans"), _write_conll, _read_conll_file),
+    Format("conll", "tags: BIO, BIOES or BMES", _holds("spans"), _write_conll, _read_conll_file, suffix=".conll"),
     Format("spacy", "(text, annotations) pairs, JSON lines", _holds("label spans overlap columns"), _write_spacy,
-           _read_spacy),
+           _read_spacy, suffix=".jsonl"),
     Format("mturk", "tasks out, results in, CSV", _holds("label spans overlap votes rating seconds at comment columns"),
            _write_mturk, _read_mturk),
 ]}

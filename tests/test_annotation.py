@@ -20,6 +20,7 @@ from dataset_tutor.annotation import (
     Session,
     SpanRules,
     check_votes,
+    draft_guideline,
     from_yaml,
     journal_votes,
     lint,
@@ -228,6 +229,17 @@ def test_lint_of_relations():
     assert found.of("a relation joins the wrong labels").uids() == ["u1"] and found.of("unknown label").uids() == ["u2"]
 
 
+def test_lint_of_answers_and_ratings():
+    qa = Guideline("q", "qa", (Label("ANSWER", "x"),))
+    ds = Dataset.from_list([dict(uid="a", text="Ann, 30, sings", question="how old?",
+                                 answers=[dict(start=5, text="30,")])])
+    assert lint(qa, ds).of("punctuation at an end").uids() == ["a"]
+    scale = Guideline("s", "summarization", (Label("1", "bad"), Label("5", "good")))
+    ds = Dataset.from_dict(dict(uid=["a", "b", "c"], text=["x"] * 3, target=["y"] * 3, rating=[5.0, 6.0, None]))
+    assert lint(scale, ds).of("not on the scale").uids() == ["b"]
+    assert draft_guideline(ds, "d", "summarization").answer == "rating"
+
+
 def test_lint_of_the_guideline_alone():
     g = Guideline("g", "ner", (Label("A", "", (Example("[x](B)"),)), Label("B", "same", (Example("[y](B)"),)),
                                Label("C", "Same", (Example("[y](C)"), Example("[z ](C)")))), order=("A", "B"))
@@ -316,6 +328,23 @@ def test_one_writer_at_a_time(tmp_path):
         assert sorted(s.votes()["annotator"]) == ["ann", "bob"]
     with pytest.raises(DataError, match="closed"):
         s.decide("bad")
+
+
+def test_another_process_is_refused_too_and_may_write_later(tmp_path):
+    code = ("import sys; from datasets import Dataset; from dataset_tutor.annotation import Session, from_yaml\n"
+            "from dataset_tutor.core import DataError\n"
+            "ds = Dataset.from_dict(dict(uid=['u0', 'u1'], text=['a', 'b']))\n"
+            "try:\n    Session(ds, from_yaml(sys.argv[2]), sys.argv[1], 'bob').decide('bad')\n"
+            "except DataError as e:\n    print(e)")
+    command = [sys.executable, "-c", code, str(tmp_path / "j.jsonl"), CLASSES]
+    with session(tmp_path, 2) as s:
+        s.decide("good")
+        assert "another session is writing" in subprocess.run(command, capture_output=True, text=True,
+                                                              check=True).stdout
+        s.decide("good")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""  # it ends without close()
+    with session(tmp_path, 2) as s:
+        assert sorted(s.votes()["annotator"]) == ["ann", "ann", "bob"]
 
 
 def test_a_journal_belongs_to_its_guideline(tmp_path):

@@ -346,3 +346,13 @@ def test_broken_files_are_data_errors(name, tmp_path):
         import_labels(path, name)
     with pytest.raises(DataError):
         import_labels(tmp_path / "nothing", name)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    rows = Dataset.from_list(list(documents(2, "en", 5, clean=True)))
+    for name in ("brat", "doccano"):
+        with pytest.raises(DataError, match="not empty"):
+            export_labels(rows, tmp_path / "mine", name)
+    assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
