@@ -1,6 +1,6 @@
 """A session's journal under kill -9: how many confirmed decisions are lost, and how long a decision takes.
 
-Usage: python benchmarks/journal.py [--kills 1000] [--json]
+Usage: python benchmarks/journal.py [--kills 1000] [--seed 0] [--json]
 
 Each round forks a child that opens a session on the same journal and decides as fast as it can. It tells every decision
 over a pipe as soon as `decide` has returned, and is killed at a random moment, in the middle of whatever it is doing:
@@ -77,11 +77,12 @@ def latency(path: Path, n: int) -> list[float]:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--decisions", type=int, default=1_000, help="how many are timed")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     args = parser.parse_args()
     show_progress(False)
-    lots, found = random.Random(0), dict(kills=0, confirmed=0, lost=0, unreadable=0, torn=0)
+    lots, found = random.Random(args.seed), dict(kills=0, confirmed=0, lost=0, unreadable=0, torn=0)
     with tempfile.TemporaryDirectory() as folder:
         path, told, journals = Path(folder, "j0.jsonl"), {}, 0
         while found["kills"] < args.kills:
