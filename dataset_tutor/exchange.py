@@ -727,7 +727,7 @@ def _write_conll(items: list[dict], votes: list[dict], path: Path, scheme: str =
         blocks.append("\n".join([*head, *lines]) + "\n")
     path.write_bytes("\n".join(blocks).encode())
 
-# %% ../nbs/31_exchange.ipynb #f7ccf308
+# %% ../nbs/31_exchange.ipynb #9b8a18e5
 def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = None, token: int = 0, tag: int = -1,
                      illegal: str = "refuse") -> tuple[list[dict], list[dict]]:
     "`illegal='repair'` mends broken tag sequences; `lang` says how tokens are joined where no text is given."
@@ -736,14 +736,15 @@ def _read_conll_file(path: Path, lang: str | None = None, scheme: str | None = N
 
     def reject(line, reason, raw=""):
         raise DataError(f"{path.name}, line {line} without the comments: {reason}", fix="repair the file")
-    for no, row in read_conll(BytesIO(tags), "utf-8-sig", reject, token, tag):
+    rows = list(read_conll(BytesIO(tags), "utf-8-sig", reject, token, tag))
+    how = scheme or guess_scheme(t for _, row in rows for t in row["tags"])
+    for no, row in rows:
         told = comments.get(no, {})
         uid = told.get("uid") or make_uid(path.name, no)
         if "text" in told:
             text, offsets = told["text"], _find_tokens(told["text"], row["tokens"], uid)
         else:
             text, offsets = join_tokens(row["tokens"], lang or guess_lang(row["tokens"]))
-        how = scheme or guess_scheme(row["tags"])
         items.append(_own(uid, text, dict(spans=tags_to_spans(offsets, row["tags"], how, illegal, uid)[0])))
     return items, []
 
