@@ -401,7 +401,7 @@ def from_yaml(
         raise DataError(f"this is not YAML ({' '.join(str(e).split())[:120]})", fix="compare with to_yaml") from e
     return _build(Guideline, read, "guideline")
 
-# %% ../nbs/30_annotation.ipynb #683577f0
+# %% ../nbs/30_annotation.ipynb #a06d5fd7
 def version(
     guideline: Guideline,
 ) -> str:  # such as 2-1f3a9c
@@ -420,7 +420,10 @@ def save_guideline(guideline: Guideline, path: str | os.PathLike) -> Path:
 
 def load_guideline(path: str | os.PathLike) -> Guideline:
     "Read a guideline from a YAML file."
-    return from_yaml(Path(path).read_text(encoding="utf-8"))
+    try:
+        return from_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{Path(path).name} cannot be read ({e})", fix="a YAML file in UTF-8") from e
 
 # %% ../nbs/30_annotation.ipynb #810800af
 CLUENER = """
@@ -1152,12 +1155,16 @@ def check_answer(
         raise DataError(f"{odd[0]!r:.40} is no label of the guideline", "spans", uid, f"one of {', '.join(names)}")
     return spans
 
-# %% ../nbs/30_annotation.ipynb #b4f36676
+# %% ../nbs/30_annotation.ipynb #209ccba9
 def settle(
     events: Iterable[dict],
 ) -> dict[tuple[str, str], dict]:  # (annotator, uid) -> the event that stands: decide, skip or flag
     "What a journal says in the end."
     events = list(events)
+    needed = {"decide": ("id", "by", "uid", "at"), "skip": ("id", "by", "uid"), "flag": ("id", "by", "uid")}
+    odd = next((e for e in events if not set(needed.get(e["do"], ("id",))) <= set(e)), None)
+    if odd is not None:
+        raise DataError(f"this is no event of a session: {odd!r:.80}", fix="a journal that a Session has written")
     undone = {e.get("undoes") for e in events if e["do"] == "undo"}
     return {(e["by"], e["uid"]): e for e in events if e["do"] in ("decide", "skip", "flag") and e["id"] not in undone}
 
@@ -1175,7 +1182,7 @@ def _start(self: Session, queue: list[str], journal, how: dict):
         raise
     self._since = self.clock()
 
-# %% ../nbs/30_annotation.ipynb #f17099f1
+# %% ../nbs/30_annotation.ipynb #e23d4dae
 @patch
 def _take_up(self: Session, queue: list[str]):
     "The state that the journal leaves."
@@ -1187,7 +1194,7 @@ def _take_up(self: Session, queue: list[str]):
     self.notes += [f"earlier decisions were made under version {', '.join(older)}"] if older else []
     self.notes += [f"{self.journal.torn} torn line passed over: it was never confirmed"] if self.journal.torn else []
     own = [e for e in events if e.get("by") == self.annotator]
-    self._state = {uid: e for (by, uid), e in settle(own).items()}
+    self._state = {uid: e for (by, uid), e in settle(events).items() if by == self.annotator}
     standing = {e["id"] for e in self._state.values()}
     self._stack = [e for e in own if e["id"] in standing]
     self._skips = Counter(e["uid"] for e in own if e["do"] == "skip")
@@ -1382,7 +1389,7 @@ def __enter__(self: Session):
 def __exit__(self: Session, *exc):
     self.close()
 
-# %% ../nbs/30_annotation.ipynb #ea7859a8
+# %% ../nbs/30_annotation.ipynb #a6e426b8
 def merge_journals(
     paths: Sequence[str | os.PathLike],
     out: str | os.PathLike,  # must not exist yet
@@ -1401,6 +1408,8 @@ def merge_journals(
     kinds = {(e.get("guideline"), e.get("answer")) for s in streams for _, e in s if e["do"] == "open"}
     if len(kinds) > 1:
         raise DataError(f"these journals belong to {len(kinds)} guidelines", fix="merge those of one guideline")
+    for s in streams:
+        settle(e for _, e in s)  # refuses what is no journal
     for _, e in heapq.merge(*streams, key=itemgetter(0)):
         repeated += e["id"] in seen
         seen.setdefault(e["id"], e)

@@ -505,3 +505,15 @@ def test_suggestions_and_hidden_columns(tmp_path):
         assert s.current == dict(uid="b", text="y") and s.suggestion == "bad"
     with Session(ds, classes, tmp_path / "t.jsonl", order="as is", suggest=lambda row: row["text"].upper()) as s:
         assert s.suggestion == "X"
+
+
+def test_files_that_are_something_else(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"do": "decide", "uid": "a"}\n')
+    for act in (lambda: session(tmp_path, name="x.jsonl"), lambda: merge_journals([path], tmp_path / "y.jsonl")):
+        with pytest.raises(DataError, match="no event of a session"):
+            act()
+    path.write_bytes(b"\xff\xfe")
+    for file in (path, tmp_path / "none.yaml"):
+        with pytest.raises(DataError, match="cannot be read"):
+            load_guideline(file)
