@@ -466,7 +466,7 @@ def pair_agreement(
     table = pd.DataFrame(out, columns=["one", "other", "items", "value"])
     return table.sort_values("value", kind="stable", ignore_index=True)
 
-# %% ../nbs/32_agreement.ipynb #b625a31a
+# %% ../nbs/32_agreement.ipynb #fa670e6d
 def most_disputed(
     votes: Dataset,  # a votes table with labels, ratings or spans
     n: int | None = 20,  # so many; None: all
@@ -485,7 +485,8 @@ def most_disputed(
         else:
             x = np.array(coded.values, float)
             disputed = (counts @ x**2) / m - (counts @ x / m) ** 2
-        said = [", ".join(f"{v} {n}" for v, n in zip(coded.values, row) if n) for row in counts]
+        shown = [f"{v:g}" if isinstance(v, float) else v for v in coded.values]
+        said = [", ".join(f"{v} x{n}" for v, n in zip(shown, row) if n) for row in counts]
         table = pd.DataFrame(dict(uid=coded.uids, votes=m, disputed=np.where(m > 1, disputed, 0.0), said=said))
     return table.sort_values("disputed", ascending=False, kind="stable", ignore_index=True)[:n]
 
