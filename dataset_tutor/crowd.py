@@ -284,10 +284,10 @@ def _as_class(value, names, uid):
         raise DataError(f"{value!r} is none of {', '.join(names)}", "label", uid, "use the classes of these rows")
     return names.index(value)
 
-# %% ../nbs/33_crowd.ipynb #772821ec
-@dataclass(frozen=True)
+# %% ../nbs/33_crowd.ipynb #b024526a
+@dataclass(frozen=True, repr=False)
 class CostCurve:
-    "Accuracy by votes per row; `table` has method, votes, accuracy, low, high, cost (of all rows)."
+    "Accuracy by votes per row; `table` has method, votes, accuracy, low, high, cost (of all rows), gain."
 
     table: pd.DataFrame
     rows: int
@@ -303,10 +303,13 @@ class CostCurve:
         "Methods down, votes per row across."
         return self.table.pivot(index="method", columns="votes", values="accuracy")
 
+    def __repr__(self):
+        return self.wide().round(3).to_string()
+
     def _repr_html_(self):
         return self.wide().round(3).to_html()
 
-# %% ../nbs/33_crowd.ipynb #0ba805a2
+# %% ../nbs/33_crowd.ipynb #3c8b332b
 def cost_curve(
     votes: Dataset,  # a votes table with many votes per item
     truth: Mapping[str, str],  # uid -> label to compare with: held-out raters, or experts
@@ -320,6 +323,7 @@ def cost_curve(
 ) -> CostCurve:
     """Accuracy against `truth` as more votes per item are bought; intervals over items, the seeds averaged.
 
+    `gain` is the difference from the first method on the same items and votes, with a paired interval.
     Items that get no vote count as guessed (1 / classes). Only items in `truth` are judged.
     """
     import pandas as pd
@@ -337,11 +341,17 @@ def cost_curve(
                     if u in where:
                         hit[where[u]] = label == truth[u]
                 right[name] += hit / seeds
+        first = next(iter(right.values()))
         for name, x in right.items():
-            value = bootstrap(lambda w, x=x: w @ x / w.sum(), len(x), n_boot, seed=seed)
-            out.append((name, k, *value, k * price * len(uids)))
-    table = pd.DataFrame(out, columns=["method", "votes", "accuracy", "low", "high", "cost"])
+            gain = _mean_interval(x - first, n_boot, seed)
+            out.append((name, k, *_mean_interval(x, n_boot, seed), k * price * len(uids), *gain))
+    table = pd.DataFrame(out, columns=["method", "votes", "accuracy", "low", "high", "cost", "gain", "gain_low",
+                                       "gain_high"])
     return CostCurve(table, len(uids), price)
+
+
+def _mean_interval(x: np.ndarray, n_boot: int, seed: int) -> tuple[float, float, float]:
+    return bootstrap(lambda w: w @ x / w.sum(), len(x), n_boot, seed=seed)
 
 
 def _way(how: str) -> Callable[[Dataset], Dataset]:
