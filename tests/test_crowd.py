@@ -300,6 +300,10 @@ def test_cost_curve_rises_and_counts():
         assert np.allclose(part["cost"], [30, 90, 270])
     one = curve.table["accuracy"][0]
     assert abs(one - 0.75) < 0.05 and abs(curve.table["accuracy"].iloc[-1] - 0.951) < 0.03  # 5 of 9 right at 0.75
+    gains = curve.table.set_index(["method", "votes"])
+    assert (gains.loc["majority", "gain"] == 0).all()
+    assert np.allclose(gains.loc["pooled", "gain"], gains.loc["pooled", "accuracy"] - gains.loc["majority", "accuracy"])
+    assert (gains["gain_high"] - gains["gain_low"] < gains["high"] - gains["low"]).all()  # paired is narrower here
     assert curve.reach(0.99).empty and curve.reach(0.8)["votes"].min() in (3, 9)
     assert "majority" in curve._repr_html_()
     some = {u: t for u, t in truth.items() if u != "u0"} | {"unseen": "0"}
