@@ -124,7 +124,7 @@ W .dt-wide{flex:1 1 14em;min-width:0} W .dt-wide>input{width:100%}
 W[data-busy]{cursor:progress}
 """
 
-# %% ../nbs/65_widgets.ipynb #7720b549
+# %% ../nbs/65_widgets.ipynb #b28e2647
 _CSS_TABLE = """
 W table{table-layout:fixed;width:100%;border-collapse:collapse;margin:0 0 .6em;font-size:1em;color:inherit;
  background:none}
@@ -136,7 +136,9 @@ W td.dt-num,W th.dt-num{text-align:right;font-variant-numeric:tabular-nums}
 W .dt-tick{width:34px} W .dt-at{width:5.5em} W .dt-main{width:46%} W .dt-most{width:68%}
 W .dt-cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19em),1fr));gap:.6em;margin:0 0 .6em}
 W .dt-cards>*{margin:0} W dl{display:grid;grid-template-columns:fit-content(40%) 1fr;gap:.2em .8em;margin:0 0 .6em}
-W dt{color:var(--dt-soft);font-weight:400;overflow-wrap:break-word;min-width:0} W dd{margin:0;min-width:0}
+W dt,W dd{margin:0;padding:0;width:auto;min-width:0;float:none;word-break:normal}
+W dt{color:var(--dt-soft);font-weight:400;overflow-wrap:break-word}
+W .dt-pair{display:flex;gap:.3em}
 @container (max-width:620px){
 W thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 W table,W tbody,W tr,W td{display:block;width:auto}
@@ -1189,7 +1191,7 @@ def _cards(p: Inspector, live: bool) -> Html:
                          class_="dt-box", data_id=r["at"], data_scope=True))
     return tag("div", cards, class_="dt-cards") if cards else tag("p", p.word("nothing"))
 
-# %% ../nbs/65_widgets.ipynb #2371e2b6
+# %% ../nbs/65_widgets.ipynb #be8b9c7d
 def _tools(p: Inspector) -> Html:
     "Search, view, and what is rarely needed behind a fold."
     views = [button(p.word(v), "view", v, pressed=p.view == v) for v in ("table", "cards")]
@@ -1206,7 +1208,7 @@ def _tools(p: Inspector) -> Html:
     fold = tag("details", tag("summary", p.word("tools")), tag("div", ask, class_="dt-bar", data_form=True),
                tag("div", order, class_="dt-bar"),
                tag("div", boxes, class_="dt-bar", role="group", aria_label=p.word("columns")))
-    pair = tag("div", views, role="group", aria_label=p.word("view"))
+    pair = tag("div", views, class_="dt-pair", role="group", aria_label=p.word("view"))
     return Html(tag("div", search, pair, class_="dt-bar") + fold)
 
 
