@@ -1514,6 +1514,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'dataset_tutor.widgets._Journal': ('widgets.html#_journal', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._Journal.__init__': ( 'widgets.html#_journal.__init__',
                                                                                     'dataset_tutor/widgets.py'),
+                                       'dataset_tutor.widgets._Journal._is_cut': ( 'widgets.html#_journal._is_cut',
+                                                                                   'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._Journal.read': ('widgets.html#_journal.read', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._Journal.write': ('widgets.html#_journal.write', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._ancestors': ('widgets.html#_ancestors', 'dataset_tutor/widgets.py'),

@@ -124,7 +124,7 @@ W .dt-wide{flex:1 1 14em;min-width:0} W .dt-wide>input{width:100%}
 W[data-busy]{cursor:progress}
 """
 
-# %% ../nbs/65_widgets.ipynb #b28e2647
+# %% ../nbs/65_widgets.ipynb #0d148ea5
 _CSS_TABLE = """
 W table{table-layout:fixed;width:100%;border-collapse:collapse;margin:0 0 .6em;font-size:1em;color:inherit;
  background:none}
@@ -144,6 +144,7 @@ W thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(5
 W table,W tbody,W tr,W td{display:block;width:auto}
 W tr{border-bottom:1px solid var(--dt-rule);padding:.3em 0}
 W td{border:0;padding:.1em 0;text-align:left!important}
+W td.dt-main,W td.dt-most{width:auto}
 W td.dt-tick,W td.dt-at{display:inline-block;width:auto;padding-right:.5em}
 W td[data-name]::before{content:attr(data-name) ": ";color:var(--dt-soft)}
 W dl{grid-template-columns:1fr} W dd{padding-left:.8em}
@@ -488,7 +489,7 @@ def _has_page() -> bool:
 
     return hasattr(get_ipython(), "kernel")
 
-# %% ../nbs/65_widgets.ipynb #a8649d32
+# %% ../nbs/65_widgets.ipynb #6f66197f
 _HIDE = ".jp-OutputArea-child:has(.dt-widget)+.jp-OutputArea-child:has(.dt-after){display:none}" \
     ".dt-widget>*{width:100%;min-width:0;flex-shrink:0}"
 _GONE = ".jp-OutputArea-child:not(:has(.dt-widget)):has(+.jp-OutputArea-child .dt-after){display:none}"
@@ -504,7 +505,8 @@ def _widget_class() -> type:
 
         def __init__(self, panel: Panel, *more):
             self.panel, self.error, self._stills = panel, None, []
-            self.surface = _surface_class()(lang=panel.lang, waiting=panel.word("waiting"), html=panel.body(True))
+            self.surface = _surface_class()(lang=panel.lang, waiting=panel.word("waiting"), html=panel.body(True),
+                                            said=panel.said)
             self.surface.on_msg(self._heard)
             super().__init__([self.surface, *more])
             self.add_class("dt-widget")
@@ -571,7 +573,7 @@ def show(
     "The widget of a panel. Raises `DataError` where the extra `lab` is not installed."
     return _widget_class()(panel, *more)
 
-# %% ../nbs/65_widgets.ipynb #d39518e6
+# %% ../nbs/65_widgets.ipynb #396ad298
 def _is_place(s: Mapping, size: int | None) -> bool:
     "Is this a span with a beginning before its end, inside a text of this size?"
     ok = isinstance(s.get("start"), int) and isinstance(s.get("end"), int)
@@ -600,8 +602,8 @@ def mark_spans(
         open_ = [s for s in open_ if s["end"] > a]
         out.append(_wrapped(text[a:b], open_, b, len(text), kinds))
     bad = [s for s in spans if not _is_place(s, None if more else len(text))]
-    return Html("".join(out) + "".join(tag("small", f" ⚠ {_name(s)} {s.get('start')}–{s.get('end')}", class_="dt-bad",
-                                           data_skip=True) for s in bad))
+    said = [f" ⚠ {_name(s)} {s.get('start')}–{s.get('end')}" for s in bad]
+    return Html("".join(out) + _inside([tag("small", text, class_="dt-bad", data_skip=True) for text in said]))
 
 
 def _name(s: Mapping) -> str:
@@ -620,7 +622,7 @@ def _wrapped(part: str, over: list[dict], end: int, size: int, kinds: dict) -> H
         piece = tag("mark", piece, last, class_=f"dt-k{kind}")
     return piece
 
-# %% ../nbs/65_widgets.ipynb #f6d6d6d9
+# %% ../nbs/65_widgets.ipynb #9cee6e3f
 OPS = ("has", "lacks", "is", "matches", "over", "under", "empty", "filled")
 
 
@@ -641,19 +643,18 @@ def _class_names(values: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
 
 
 def _words(values: pa.ChunkedArray, names: list[str] | None) -> tuple[pa.ChunkedArray, np.ndarray | None]:
-    "The strings of a column, and for lists the row that each one belongs to. Spans count by their label."
+    "The strings of a column, and for lists the row of each. Spans count by their label, turns by their content."
     import pyarrow as pa
     import pyarrow.compute as pc
 
     of, kind = None, values.type
     while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        rows = pc.list_parent_indices(values.combine_chunks() if hasattr(values, "combine_chunks") else values)
-        rows = np.asarray(rows)
+        rows = np.asarray(pc.list_parent_indices(values.combine_chunks()))
         of, values = rows if of is None else of[rows], pc.list_flatten(values)
         kind = values.type
     if pa.types.is_struct(kind):
         inner = [f.name for f in kind]
-        values = pc.struct_field(values, inner.index("label") if "label" in inner else 0)
+        values = pc.struct_field(values, next((n for n in ("label", "content", "text") if n in inner), inner[0]))
     values = _class_names(values, names) if names else values
     return (values if pa.types.is_string(values.type) else values.cast(pa.string())), of
 
@@ -727,7 +728,7 @@ def rows_where(
     found = [_tested(values, names, op, value, column) for values in _blocks(ds, column)]
     return np.concatenate(found) if found else np.zeros(0, bool)
 
-# %% ../nbs/65_widgets.ipynb #4af62561
+# %% ../nbs/65_widgets.ipynb #0f86a85c
 WORDS |= {
     "search": ("Search all text", "搜索全部文本"), "table": ("Table", "表格"), "cards": ("Cards", "卡片"),
     "view": ("View", "视图"), "tools": ("Filter, sort, columns", "筛选、排序、列"),
@@ -740,7 +741,7 @@ WORDS |= {
     "short": ("shortest {c} first", "{c} 由短到长"), "as_is": ("order of the data", "原始顺序"),
     "up": ("{c} ↑", "{c} ↑"), "down": ("{c} ↓", "{c} ↓"), "columns": ("Columns", "显示的列"),
     "size": ("Rows per page", "每页行数"),
-    "found": ("{n:,} of {all:,} row found|{n:,} of {all:,} rows found", "找到 {n:,} / {all:,} 行"),
+    "found": ("{n:,} of {all:,} rows found", "找到 {n:,} / {all:,} 行"),
     "all_rows": ("{n:,} row|{n:,} rows", "共 {n:,} 行"),
     "ticked": ("{n:,} ticked as “{name}”", "“{name}”中已勾选 {n:,} 行"), "sorted": ("sorted by {c}", "按 {c} 排序"),
     "page": ("Page {p:,} of {last:,}", "第 {p:,} / {last:,} 页"), "first": ("First", "首页"),
@@ -753,7 +754,7 @@ WORDS |= {
     "more": ("Show {n:,} more characters of {all:,}", "再显示 {n:,} 字（共 {all:,} 字）"),
     "went_on": ("{n:,} more characters", "还有 {n:,} 字"), "nothing": ("No rows to show.", "没有可显示的行。"),
     "story": ("Story of the row", "这一行的来历"),
-    "no_story": ("No step has touched this row.", "没有步骤改动过这一行。"), "copies": ("Near copies", "近似重复"),
+    "no_story": ("No step has touched this row.", "没有步骤改动过这一行。"),
     "copy": ("{n:,} near copy, differences marked|{n:,} near copies, differences marked",
              "{n:,} 个近似重复，差异已标出"),
     "shown": ("{c} is shown", "已显示列 {c}"), "hidden": ("{c} is hidden", "已隐藏列 {c}"),
@@ -800,9 +801,11 @@ def _shown(value, most: int = _CUT) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= most else text[: most - 1] + "…"
 
-# %% ../nbs/65_widgets.ipynb #9b4a1e2e
+# %% ../nbs/65_widgets.ipynb #6e894e1d
 class _Journal:
     "What was ticked and unticked, line by line; only ever appended to."
+
+    _begin = b'{"selection": '
 
     def __init__(self, path: str | os.PathLike | None):
         self.path = Path(path) if path else None
@@ -811,19 +814,29 @@ class _Journal:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="\n") as f:
-            f.write(json.dumps({"selection": name, "tick" if on else "untick": uids}, ensure_ascii=False) + "\n")
+        with self.path.open("ab+") as f:
+            line = json.dumps({"selection": name, "tick" if on else "untick": uids}, ensure_ascii=False) + "\n"
+            f.write(b"\n" * self._is_cut(f) + line.encode("utf-8"))
+
+    @staticmethod
+    def _is_cut(file) -> bool:
+        "Was the last line never finished?"
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
     def read(self) -> dict[str, list[str]]:
         "The uids that are ticked in each selection."
-        lines = self.path.read_bytes().split(b"\n") if self.path and self.path.exists() else []
+        lines = self.path.read_bytes().splitlines() if self.path and self.path.exists() else []
         ticked: dict[str, dict] = {}
-        for number, line in enumerate(lines[:-1], 1):  # what follows the last line break was not finished
+        for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
-                one = ticked.setdefault(entry["selection"], {})
-                uids = entry.get("tick") or entry.get("untick") or []
-            except (ValueError, KeyError, TypeError, AttributeError) as e:
+                one, uids = ticked.setdefault(entry["selection"], {}), entry.get("tick") or entry.get("untick") or []
+            except (ValueError, KeyError, TypeError) as e:
+                if line.startswith(self._begin) or self._begin.startswith(line):
+                    continue  # cut off by a crash
                 raise DataError(f"line {number} of {self.path.name} is no tick", fix="give `keep` another file") from e
             for u in uids:
                 one.pop(u, None)

@@ -118,7 +118,7 @@ class Notebook:
 
     def __init__(self, page, path: Path):
         self.page, self.path, self.errors = page, path, []
-        page.set_default_timeout(1000 * SECONDS / 2)
+        page.set_default_timeout(1000 * SECONDS / 3)
         page.on("pageerror", lambda e: self.errors.append(str(e)))
         page.on("dialog", lambda d: (self.errors.append(f"a dialog: {d.message}"), d.dismiss()))
 
@@ -156,7 +156,9 @@ class Notebook:
         return json.loads(self.path.read_text(encoding="utf-8"))
 
     def theme(self, name: str):
+        "Such as JupyterLab Dark"
         self.page.evaluate("name => window.command('apputils:change-theme', { theme: name })", name)
+        self.page.locator(f'body[data-jp-theme-name="{name}"]').wait_for(state="attached")
 
     def fits(self, *sizes: dict):
         "Nothing in a widget is wider than its place"
