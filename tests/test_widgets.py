@@ -295,8 +295,8 @@ def test_pages_show_every_row_once():
 
 
 @pytest.mark.parametrize("columns", [
-    {"text": []}, {"a": [1]}, {"text": [None]}, {"text": [[1, 2]]}, {"text": [b"\x00"]}, {"text": ["a"], "spans": [None]},
-    {"text": [{"a": 1}]}, {"text": ["a"], "b": [True]}])
+    {"text": []}, {"a": [1]}, {"text": [None]}, {"text": [[1, 2]]}, {"text": [b"\x00"]},
+    {"text": ["a"], "spans": [None]}, {"text": [{"a": 1}]}, {"text": ["a"], "b": [True]}])
 def test_odd_data_is_shown_all_the_same(columns):
     ds = Dataset.from_dict(columns)
     p = W.Inspector(ds)
