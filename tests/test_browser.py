@@ -159,7 +159,9 @@ def test_ticks_outlive_the_kernel_and_the_picture_outlives_both(lab):
     lab.close()
     again = lab.reopen(nb.path)                 # the kernel that knew the widget is gone
     again.page.locator(".dt-after").wait_for()
-    assert again.page.get_by_text("model not found").is_hidden() and again.page.evaluate("window.ran") is None
+    again.page.get_by_text("model not found").wait_for(state="attached")       # what JupyterLab says of the widget ...
+    assert again.page.get_by_text("model not found").is_hidden(), "... stands in no reader's way"
+    assert again.page.locator(".dt-after").is_visible() and again.page.evaluate("window.ran") is None
     again.shot("inspect-zh-saved")
 
 
