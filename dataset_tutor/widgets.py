@@ -80,7 +80,7 @@ def contrast(
     low, high = sorted((light(one), light(other)))
     return (high + 0.05) / (low + 0.05)
 
-# %% ../nbs/65_widgets.ipynb #3a9baedf
+# %% ../nbs/65_widgets.ipynb #9bf3e27a
 _FONT = 'system-ui, "Noto Sans SC", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif'
 _CSS_BASE = f"""
 W{{container-type:inline-size;box-sizing:border-box;width:100%;padding:.8em;border:1px solid var(--dt-rule);
@@ -99,7 +99,7 @@ W .dt-box{{border:1px solid var(--dt-rule);border-radius:6px;padding:.6em .8em;m
 W mark{{background:color-mix(in srgb,var(--k) 18%,transparent);color:inherit;
  border-bottom:2px solid var(--k);padding:0 1px}}
 W mark mark{{padding-bottom:3px}} W mark mark mark{{padding-bottom:6px}}
-W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 .3em;vertical-align:baseline}}
+W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 0;vertical-align:baseline}}
 W .dt-hit{{background:var(--dt-hit);border:0;padding:0}}
 W del{{color:var(--dt-bad)!important}} W ins{{color:var(--dt-good)!important}}
 """
@@ -574,7 +574,7 @@ def show(
     "The widget of a panel. Raises `DataError` where the extra `lab` is not installed."
     return _widget_class()(panel, *more)
 
-# %% ../nbs/65_widgets.ipynb #caf6ce21
+# %% ../nbs/65_widgets.ipynb #bd457cf7
 def _is_place(s: Mapping, size: int | None) -> bool:
     "Is this a span with a beginning before its end, inside a text of this size?"
     ok = isinstance(s.get("start"), int) and isinstance(s.get("end"), int)
@@ -619,7 +619,7 @@ def _wrapped(part: str, over: list[dict], end: int, size: int, kinds: dict) -> H
             piece = tag("mark", piece, class_="dt-hit")
             continue
         kind = kinds.setdefault(_name(s), len(kinds)) % len(KINDS)
-        last = tag("small", _name(s), data_skip=True) if min(s["end"], size) == end else None
+        last = tag("small", f" {_name(s)}", data_skip=True) if min(s["end"], size) == end else None
         piece = tag("mark", piece, last, class_=f"dt-k{kind}")
     return piece
 
