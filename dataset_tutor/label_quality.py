@@ -19,9 +19,9 @@ from .tagging import check_spans, entity_types, label_pieces, tag_names, tags_to
 from .tasks import guess_task
 
 # %% auto #0
-__all__ = ['CLASS_ERRORS', 'SPAN_ERRORS', 'plant_label_errors', 'OutOfFold', 'out_of_fold', 'planted', 'detection',
-           'class_thresholds', 'likely_class', 'confident_joint', 'noise_rates', 'label_quality', 'label_issues',
-           'outliers', 'review_queue', 'apply_review', 'drop_label_issues', 'correct_label_issues']
+__all__ = ['CLASS_ERRORS', 'SPAN_ERRORS', 'plant_label_errors', 'OutOfFold', 'out_of_fold', 'class_thresholds', 'likely_class',
+           'planted', 'detection', 'confident_joint', 'noise_rates', 'label_quality', 'label_issues', 'outliers',
+           'review_queue', 'apply_review', 'drop_label_issues', 'correct_label_issues']
 
 # %% ../nbs/35_label_quality.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -373,6 +373,22 @@ def out_of_fold(
     return OutOfFold("ner" if ner else "classification", names, ds.with_format(None)["uid"][:], row, place, given,
                      probs, dealt[0], copies)
 
+# %% ../nbs/35_label_quality.ipynb #3d39c65b
+def class_thresholds(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
+    "How sure the models are, on the average, of the rows that bear a class: the confidence that counts as high for it."
+    return np.array([probs[given == c, c].mean() if (given == c).any() else 1.0 for c in range(probs.shape[1])])
+
+
+def _high(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
+    "Which probabilities reach their class's threshold (a mean of equal numbers can be above them by rounding)."
+    return probs >= class_thresholds(probs, given) - 1e-9
+
+
+def likely_class(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
+    "The most probable class among those that reach their threshold; the given one where none does, or none is given."
+    high = _high(probs, given)
+    return np.where(high.any(1) & (given >= 0), np.where(high, probs, -1).argmax(1), given)
+
 # %% ../nbs/35_label_quality.ipynb #45e6be79
 def planted(
     ds: Dataset,  # from `plant_label_errors`
@@ -405,23 +421,7 @@ def detection(
     return dict(lines=len(wrong), wrong=int(wrong.sum()), auroc=float(metrics.roc_auc_score(wrong, -quality)),
                 auprc=float(metrics.average_precision_score(wrong, -quality)), precision=float(wrong[worst].mean()))
 
-# %% ../nbs/35_label_quality.ipynb #2794dd0b
-def class_thresholds(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
-    "How sure the models are, on the average, of the rows that bear a class: the confidence that counts as high for it."
-    return np.array([probs[given == c, c].mean() if (given == c).any() else 1.0 for c in range(probs.shape[1])])
-
-
-def _high(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
-    "Which probabilities reach their class's threshold (a mean of equal numbers can be above them by rounding)."
-    return probs >= class_thresholds(probs, given) - 1e-9
-
-
-def likely_class(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
-    "The most probable class among those that reach their threshold; the given one where none does, or none is given."
-    high = _high(probs, given)
-    return np.where(high.any(1) & (given >= 0), np.where(high, probs, -1).argmax(1), given)
-
-
+# %% ../nbs/35_label_quality.ipynb #e1f65778
 def confident_joint(
     found: OutOfFold,
 ) -> pd.DataFrame:  # given (rows) by likely true (columns): counts

@@ -15,6 +15,7 @@ from dataset_tutor.label_quality import (
     SPAN_ERRORS,
     OutOfFold,
     apply_review,
+    class_thresholds,
     confident_joint,
     correct_label_issues,
     detection,
@@ -223,6 +224,25 @@ def test_the_joint_counts_every_confident_row_once(k, n, seed):
         joint.iloc[y[i], likely[i]] -= bool(high)
     assert not joint.to_numpy().any()
     assert noise_rates(judged(p, y)).between(0, 1).all()
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 5), st.integers(0, 999))
+def test_thresholds_and_joint_are_those_of_cleanlab(k, seed):
+    from cleanlab.count import compute_confident_joint, estimate_latent, get_confident_thresholds
+
+    rng = np.random.default_rng(seed)
+    y = np.r_[np.arange(k), rng.integers(0, k, 300)]
+    p = np.array([rng.dirichlet(np.ones(k) + 3 * np.eye(k)[c]) for c in y])
+    y = np.where(rng.random(len(y)) < 0.2, rng.integers(0, k, len(y)), y)
+    if len(np.unique(y)) < k:
+        return
+    found = judged(p, y)
+    np.testing.assert_allclose(class_thresholds(p, y), get_confident_thresholds(y, p))
+    joint = confident_joint(found).to_numpy()
+    assert (joint == compute_confident_joint(y, p, calibrate=False)).all()
+    theirs = 1 - np.diag(estimate_latent(compute_confident_joint(y, p, calibrate=True), y)[1])
+    np.testing.assert_allclose(noise_rates(found), theirs, atol=0.05)
 
 
 def test_the_joint_finds_the_noise_of_a_perfect_model():
