@@ -421,7 +421,7 @@ def detection(
     return dict(lines=len(wrong), wrong=int(wrong.sum()), auroc=float(metrics.roc_auc_score(wrong, -quality)),
                 auprc=float(metrics.average_precision_score(wrong, -quality)), precision=float(wrong[worst].mean()))
 
-# %% ../nbs/35_label_quality.ipynb #e1f65778
+# %% ../nbs/35_label_quality.ipynb #5aefff65
 def confident_joint(
     found: OutOfFold,
 ) -> pd.DataFrame:  # given (rows) by likely true (columns): counts
@@ -434,26 +434,42 @@ def confident_joint(
     return pd.DataFrame(counts, pd.Index(found.names, name="given"), pd.Index(found.names, name="likely"))
 
 
-def noise_rates(found: OutOfFold) -> pd.Series:  # per class that is likely the true one: the share that bears another
-    "How often a row of each class is given another one, by the confident joint, scaled to the counts of given classes."
-    joint = confident_joint(found)
-    shares = joint.div(joint.sum(axis=1).clip(lower=1), axis=0).mul(
-        np.bincount(found.given[found.given >= 0], minlength=len(joint)), axis=0)
-    right = np.diag(shares)
-    return (1 - right / shares.sum(axis=0).clip(lower=1e-9)).rename("wrong")
+def _scaled(found: OutOfFold) -> np.ndarray:
+    "The joint with every row of the data in it: each given class has as many as bear it."
+    joint = confident_joint(found).to_numpy() + 1e-9
+    have = np.bincount(found.given[found.given >= 0], minlength=len(joint))
+    return joint / joint.sum(1, keepdims=True) * have[:, None]
 
-# %% ../nbs/35_label_quality.ipynb #843a96be
-def label_quality(
-    found: OutOfFold,
-    copies: bool = True,  # let the labels of near copies vote, each as much as copies agree in these rows
-) -> np.ndarray:  # (lines, names); `found.own(...)` of it is the quality of the given labels
-    "The probabilities by the standard of each class: divided by its threshold; near copies are heard as witnesses."
+
+def noise_rates(found: OutOfFold) -> pd.Series:  # per class that is likely the true one: the share that bears another
+    "How often a row of each class is given another one."
+    import pandas as pd
+
+    joint = _scaled(found)
+    wrong = 1 - np.diag(joint) / joint.sum(0).clip(1e-9)
+    return pd.Series(wrong, pd.Index(found.names, name="likely"), name="wrong")
+
+# %% ../nbs/35_label_quality.ipynb #5f7f702e
+def _heard(found: OutOfFold, copies: bool = True) -> np.ndarray:
+    "Probabilities of classes once the labels of near copies have voted, each as much as copies agree in these rows."
     ok, k = found.given >= 0, len(found.names)
-    z = np.log(np.clip(found.probs, 1e-6, 1)) - np.log(class_thresholds(found.probs, found.given))
-    if copies and found.task != "ner":
+    z = np.log(np.clip(found.probs, 1e-6, 1))
+    if copies:
         others, share = _witnesses(found, ok)
         z += others * np.log(share * (k - 1) / (1 - share))
     p = np.exp(z - z.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def label_quality(
+    found: OutOfFold,
+    copies: bool = True,  # let the labels of near copies vote
+) -> np.ndarray:  # (lines, names); `found.own(...)` of it is the quality of the labels that the rows bear
+    "What is true, by what the models say, near copies bear and the row itself bears. For words: by the models alone."
+    if found.task == "ner":
+        return found.probs
+    joint, ok = _scaled(found) + 0.5, found.given >= 0
+    p = _heard(found, copies) * np.where(ok[:, None], (joint / joint.sum(0))[found.given], 1.0)
     return p / p.sum(1, keepdims=True)
 
 
@@ -467,12 +483,12 @@ def _witnesses(found: OutOfFold, ok: np.ndarray) -> tuple[np.ndarray, float]:
     pairs, agree = (m * (m - 1)).sum() / 2, (votes * (votes - 1)).sum() / 2
     return others, float(np.clip((agree + 1) / (pairs + 2), 1 / k, 0.99))
 
-# %% ../nbs/35_label_quality.ipynb #1cce546e
+# %% ../nbs/35_label_quality.ipynb #33f88262
 def _class_issues(ds: Dataset, found: OutOfFold, text: str) -> list[dict]:
     "The rows whose label is doubted."
     p, given, names, texts = label_quality(found), found.given, found.names, ds.with_format(None)[text][:]
     others, _ = _witnesses(found, given >= 0)
-    likely, out = likely_class(p, given), []
+    likely, out = likely_class(_heard(found), given), []
     for i in np.flatnonzero(likely != given).tolist():
         said, copies = likely[i], others[i].sum()
         why = f"model {found.probs[i, said]:.2f}" + (f", {others[i, said]} of {copies} copies" if copies else "")
