@@ -100,7 +100,7 @@ def _wrong_spans(text: str, spans: Sequence[dict], kinds: Sequence[str], types: 
         out += [] if kind == "missing" else [s]
     return sorted(out, key=lambda s: (s["start"], s["end"]))
 
-# %% ../nbs/35_label_quality.ipynb #ff1c9491
+# %% ../nbs/35_label_quality.ipynb #40168df8
 CLASS_ERRORS = ("uniform", "class", "copies")
 SPAN_ERRORS = ("boundary", "type", "missing", "spurious")
 
@@ -121,7 +121,7 @@ def plant_label_errors(
     the rate, the last 0.2 times). copies: one of two near copies. Spans: an end moves by one word, another type, no
     span, or a span more.
     """
-    rng, ner = np.random.default_rng(seed), guess_task(ds).name == "ner"
+    rng, ner = np.random.default_rng([35, seed]), guess_task(ds).name == "ner"  # other lots than `plant_duplicates`
     known, column = (SPAN_ERRORS, "spans") if ner else (CLASS_ERRORS, label)
     kinds = list(known if ner else known[:1]) if kind == "auto" else [kind] if isinstance(kind, str) else list(kind)
     if unknown := [x for x in kinds if x not in known]:
