@@ -99,7 +99,7 @@ def _class_names(ds: Dataset) -> list[str]:
     names = getattr(ds.features["label"], "names", None)
     return list(names) if names else sorted(set(truths(ds).values()))
 
-# %% ../nbs/38_labeling.ipynb #b9a13706
+# %% ../nbs/38_labeling.ipynb #d2e31912
 @dataclass
 class Probe:
     "A softmax regression on the items of a space."
@@ -127,7 +127,7 @@ def fit_probe(
     w, b = np.zeros((x.shape[1], probs.shape[1])), np.full(probs.shape[1], -30.0)
     b[seen] = 0.0
     if len(seen) > 1:
-        model = fit_soft(LogisticRegression(C=strength, max_iter=200, tol=1e-3), x, probs[:, seen], weights)
+        model = fit_soft(LogisticRegression(C=strength, max_iter=100, tol=1e-3), x, probs[:, seen], weights)
         two = len(seen) == 2
         w[:, seen] = np.vstack([0 * model.coef_, model.coef_]).T if two else model.coef_.T
         b[seen] = [0.0, model.intercept_[0]] if two else model.intercept_
@@ -669,7 +669,7 @@ def pseudo_check(
                          confidence=mean, gap=mean - accuracy, drift=sum(moved) / 2 if on.any() else np.nan))
     return pd.DataFrame(rows).set_index("least")
 
-# %% ../nbs/38_labeling.ipynb #0bf76caa
+# %% ../nbs/38_labeling.ipynb #5720f42c
 @dataclass(frozen=True)
 class Way:
     "A way to spend labels."
@@ -686,7 +686,7 @@ def race(
     ways: Mapping[str, Way],
     budgets: Sequence[int] = (50, 100, 200, 400, 800),
     *,
-    seeds: int = 3,
+    seeds: int | Sequence[int] = 3,  # so many, or these
     batches: int = 4,  # questions are asked in so many rounds between two budgets
     space: Space | None = None,
 ) -> pd.DataFrame:  # way, budget, seed, labels (answers in hand), words (of the rows that were read), score
@@ -706,7 +706,7 @@ def race(
     parts = ds.with_format(None)["split"][:]
     test = pick_rows(ds, [i for i, p in enumerate(parts) if p == "test"])
     rows = []
-    for seed in range(seeds):
+    for seed in range(seeds) if isinstance(seeds, int) else seeds:
         for name, way in ways.items():
             for row in _run(train, gold, way, budgets, seed, batches, space):
                 rows.append(dict(way=name, seed=seed, budget=row["budget"], labels=row["labels"], words=row["words"],
