@@ -752,18 +752,18 @@ def _with_answers(train: Dataset, answers: Mapping, column: str) -> Dataset:
     values = [answers.get(u) for u in train.with_format(None)["uid"]]
     return fill_column(train, column, [names.index(v) if names and v is not None else v for v in values])
 
-# %% ../nbs/38_labeling.ipynb #910a48e1
+# %% ../nbs/38_labeling.ipynb #4121c0dc
 def race_curve(
     table: pd.DataFrame,  # from `race`
 ) -> pd.DataFrame:  # way, budget, score, low, high, seeds
     "Mean score by way and budget with a 95 % interval over seeds (Student's t)."
     import pandas as pd
-    from scipy.stats import t
 
+    (stats,) = need("scipy.stats")
     rows = []
     for (way, budget), scores in table.groupby(["way", "budget"], sort=False)["score"]:
         n, mean = len(scores), scores.mean()
-        half = t.ppf(0.975, n - 1) * scores.std() / np.sqrt(n) if n > 1 else np.nan
+        half = stats.t.ppf(0.975, n - 1) * scores.std() / np.sqrt(n) if n > 1 else np.nan
         rows.append(dict(way=way, budget=budget, score=mean, low=mean - half, high=mean + half, seeds=n))
     return pd.DataFrame(rows)
 

@@ -627,7 +627,7 @@ def weak_label(
     ds: Dataset,
     *,
     functions: Sequence[LabelingFunction],
-    how: str | None = None,  # classes: accuracy, checked or majority; spans: hmm or vote. None: the first
+    how: str | None = None,  # classes: accuracy, checked or majority; spans: vote or hmm. None: the first
     balance: Mapping[str, float] | None = None,
     least: float = 0.0,  # rows with a lower confidence stay without a label
     num_proc: int | None = None,
@@ -645,7 +645,7 @@ def weak_label(
     if column not in ds.column_names:
         raise DataError("there is no column to fill", column, fix="add it, empty; a ClassLabel knows the names")
     if spans:
-        model = fit_span_model(votes, ds, how=how or "hmm")
+        model = fit_span_model(votes, ds, how=how or "vote")
         said = model.predict(votes, pick_rows(ds, at))
     else:
         model = fit_label_model(votes, ds, how=how or "accuracy", balance=balance)
