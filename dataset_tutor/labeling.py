@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
-# %% ../nbs/38_labeling.ipynb #c3e78429
+# %% ../nbs/38_labeling.ipynb #6ca209e3
 @dataclass(repr=False)
 class Space:
     "Rows as vectors. What is classified (`items`) are the rows themselves, or the tokens of each row in turn."
@@ -78,7 +78,7 @@ def space_of(
     for t, u in zip(texts, uids):
         if not isinstance(t, str) or not t.strip():
             raise DataError("a row without a text has no vector", "text", u, "drop_missing(ds) first")
-    model = model or ("zh-small" if script_shares("".join(texts[:200])).get("Han", 0) > 0.3 else "en-small")
+    model = model or ("zh-small" if script_shares("".join(texts[:200])).get("han", 0) > 0.3 else "en-small")
     if _column_of(ds) == "label":
         x = embed(texts, model)
         return Space(uids, _class_names(ds), x, x, np.arange(len(x) + 1))

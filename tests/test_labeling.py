@@ -34,6 +34,7 @@ from dataset_tutor.labeling import (
     query,
     race,
     race_curve,
+    space_of,
     stop_after,
     train_probe,
 )
@@ -124,6 +125,36 @@ def test_tags_lead_back_to_spans(kinds):
     numbers = _tag_numbers(offsets, spans, {t: i for i, t in enumerate(tags)})
     space = Space(["u"], tags, np.zeros((1, 1)), np.zeros((len(offsets), 1)), np.array([0, len(offsets)]), [offsets])
     assert _spans_of(space, [0], np.zeros(len(offsets), int), numbers)[0] == spans
+
+
+def test_vectors_fit_their_language(monkeypatch):
+    used = []
+
+    def vectors(texts, model):
+        used.append(model)
+        return np.eye(len(texts), dtype="float32")
+
+    monkeypatch.setattr("dataset_tutor.labeling.embed", vectors)
+    ds = points(4, 2)[0]
+    space_of(ds)
+    space_of(ds.map(lambda r: {"text": f"酒店很好 {r['text']}"}))
+    space_of(ds, model="mine")
+    assert used == ["en-small", "zh-small", "mine"]
+    with pytest.raises(DataError, match="a row without a text"):
+        space_of(ds.map(lambda r: {"text": None}))
+
+
+def test_token_vectors_line_up_with_rows(monkeypatch):
+    monkeypatch.setattr("dataset_tutor.labeling.embed_tokens", lambda texts, model: [
+        (tokenize(t), np.array([[b - a, 1.0] for a, b in tokenize(t)], "float32")) for t in texts])
+    ds, _ = tagged(6, 2)
+    space = space_of(ds)
+    at, owner = space.of([3, 1])
+    want = [b - a for i in (3, 1) for a, b in tokenize(ds["text"][i])]
+    lengths = np.array([b - a for t in ds["text"] for a, b in tokenize(t)], float)
+    want = (np.array(want) - lengths.mean()) / (lengths.std() + 1e-6)
+    np.testing.assert_allclose(space.items[at][:, 0], want, atol=1e-5)
+    assert space.names == tag_names(["LOC", "PER"]) and len(owner) == len(want)
 
 
 # ---- strategies
