@@ -536,7 +536,7 @@ def fit_label_model(
     ds: Dataset,  # rows with `split`; only training rows teach
     *,
     how: str = "accuracy",  # or "majority", "checked": accuracies from labelled rows only
-    balance: Mapping[str, float] | None = None,  # class shares; None: of the labelled rows, or equal
+    balance: Mapping[str, float] | None = None,  # class shares, if you know them; None: equal
     hold: bool | None = None,  # hold the shares over the rows with votes; None: if annotators have only one voice
     rounds: int = 200,  # of EM, at most
 ) -> LabelModel:
@@ -557,18 +557,17 @@ def fit_label_model(
     if not (m.values >= 0).any():
         raise DataError("no function votes on a training row", fix="apply_functions(ds, functions) on all rows")
     gold = np.array([m.labels.index(known[u]) if u in known else -1 for u in m.uids])
-    pi = _balance(m.labels, gold, balance)
+    pi = _balance(m.labels, balance)
     spoke = (m.values >= 0).any(1) | (gold >= 0)
     hold = bool(_one_voice(m.values).any()) if hold is None else hold
     accuracy, log = _em(m.values[spoke], gold[spoke], pi, how, rounds, hold)
     return LabelModel(how, m.labels, m.annotators, pi, accuracy, log)
 
 
-def _balance(labels: list[str], gold: np.ndarray, given: Mapping[str, float] | None) -> np.ndarray:
-    "Class shares: given, or from labelled rows with one imagined row of each class."
+def _balance(labels: list[str], given: Mapping[str, float] | None) -> np.ndarray:
+    "Class shares: given, or equal. Labelled rows do not decide them: they are few, and seldom drawn by chance."
     if given is None:
-        counts = np.bincount(gold[gold >= 0], minlength=len(labels)) + 1.0
-        return counts / counts.sum()
+        return np.full(len(labels), 1 / len(labels))
     if set(given) != set(labels) or min(given.values()) <= 0:
         fix = f"give a share for each of {', '.join(labels)}"
         raise DataError(f"balance has {', '.join(map(str, given))}", "label", fix=fix)
