@@ -33,10 +33,9 @@ def planted(n, accuracy, coverage, k, seed=0):
 def real():
     "Truth and votes of the functions of chapter 37 (word lists, excuses, questions) on film snippets."
     from dataset_tutor.acquisition import load_sample
-    from dataset_tutor.cleaning import drop_missing
     from dataset_tutor.weak_labels import apply_functions, keywords, pattern, rater, vote_matrix
 
-    ds = drop_missing(load_sample("crowd-en"), text="label")
+    ds = load_sample("crowd-en").filter(lambda y: y is not None, input_columns="label")
     good = "great wonderful excellent brilliant charming funny delightful beautiful superb fun gem moving best".split()
     bad = "bad dull boring worst mess awful stupid tedious pointless fails lame silly predictable waste flat".split()
     functions = [keywords(good, "positive"), keywords(bad, "negative"), pattern(r"\?\s*$|\.\.\.", "negative", "?"),
@@ -102,7 +101,7 @@ def active(rows):
     def vectors(data, return_proba=False, **more):
         return (x, proba) if return_proba else x
 
-    clf = SimpleNamespace(predict_proba=lambda i: proba[i], embed=vectors)
+    clf = SimpleNamespace(predict_proba=lambda rows: proba if rows is data else proba[rows], embed=vectors)
     try:
         from small_text.query_strategies import coresets, strategies
     except ModuleNotFoundError:
