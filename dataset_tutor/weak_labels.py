@@ -615,7 +615,10 @@ def _held(logs: np.ndarray, pi: np.ndarray) -> np.ndarray:
     "Log-probabilities shifted so that the classes have their shares over all rows."
     for _ in range(20):
         top = logs.max(0)
-        logs = logs + np.log(pi) - (top + np.log(np.exp(logs - top).mean(0)))
+        shift = np.log(pi) - (top + np.log(np.exp(logs - top).mean(0)))
+        if np.abs(shift).max() < 1e-9:
+            break
+        logs = logs + shift
         top = logs.max(1, keepdims=True)
         logs = logs - top - np.log(np.exp(logs - top).sum(1, keepdims=True))
     return logs
