@@ -394,7 +394,8 @@ def read_conll(f: BinaryIO, encoding: str, reject: Callable, token: int = 0, tag
             reject(no, f"not {encoding}", raw)
             continue
         if width is None:
-            width = _width([t for _, t, _ in block if not t.startswith("-DOCSTART-")]) or None
+            lines = [t for _, t, _ in block if not t.startswith("-DOCSTART-")]
+            width = _width([t for t in lines if not t.startswith("#")] or lines) or None   # a comment has no columns
         rows = [(n, _cut(t)) for n, t, _ in block if not t.startswith("-DOCSTART-")]
         rows = [(n, r) for n, r in rows if not (r[0].startswith("#") and len(r) != width)]
         odd = next(((n, len(r)) for n, r in rows if len(r) != width or not r[tag].strip()), None)

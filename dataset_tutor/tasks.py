@@ -71,7 +71,8 @@ def _empty(row: dict, columns: dict) -> tuple[str, str, str] | None:
     "The first column of a row that is missing or holds only white space."
     for c in columns:
         if row[c] is None:
-            return c, "the value is missing", f"drop_missing(ds, text={c!r}), or fill it in"
+            drop = "drop_missing(ds)" if c in ("text", "label") else f"drop the row (it has no {c})"
+            return c, "the value is missing", f"{drop}, or fill it in"
         if isinstance(row[c], str) and not row[c].strip():
             return c, "the text is empty", f"drop_missing(ds, text={c!r})"
     return None

@@ -227,6 +227,11 @@ def test_conll_forms():
     assert bad == []
 
 
+def test_conll_comments_do_not_decide_the_width():
+    got, bad = read("# id 1\n# text a b c d\nHello O\n\n# id 2\nx B-PER\ny O\n", read_conll)
+    assert [r["tokens"] for _, r in got] == [["Hello"], ["x", "y"]] and not bad
+
+
 def test_conll_rejects_a_sentence_with_a_broken_line():
     got, bad = read("a O\nb B-X\n\nc\n\nd O\n\ne O x\n", read_conll)
     assert [r["tokens"] for _, r in got] == [["a", "b"], ["d"]]
