@@ -1208,6 +1208,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'dataset_tutor.overview._paint_lengths': ( 'overview.html#_paint_lengths',
                                                                                    'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._paint_page': ('overview.html#_paint_page', 'dataset_tutor/overview.py'),
+                                        'dataset_tutor.overview._paint_shares': ( 'overview.html#_paint_shares',
+                                                                                  'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._parquet_bytes': ( 'overview.html#_parquet_bytes',
                                                                                    'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._reasons': ('overview.html#_reasons', 'dataset_tutor/overview.py'),

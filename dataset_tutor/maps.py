@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from matplotlib.figure import Figure
 
-# %% ../nbs/62_maps.ipynb #9d918438
+# %% ../nbs/62_maps.ipynb #9060c49a
 def _pca(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, tuple[float, float]]:
     "Coordinates on the two directions of largest variance, and the share of the variance that each holds."
     (decomposition,) = need("sklearn.decomposition")
-    pca = decomposition.PCA(2, svd_solver="full").fit(vectors)
+    with np.errstate(invalid="ignore"):
+        pca = decomposition.PCA(2, svd_solver="full").fit(vectors)
     share = np.nan_to_num(pca.explained_variance_ratio_)  # no variance at all: 0 / 0
     return pca.transform(vectors), (float(share[0]), float(share[1]))
 
@@ -238,7 +239,7 @@ def _named(table: pd.DataFrame, groups: Mapping[str, np.ndarray], by: str, names
         found.setdefault(int(inside[i]), why)
     return list(found.items())
 
-# %% ../nbs/62_maps.ipynb #a0df47c3
+# %% ../nbs/62_maps.ipynb #c1253fa9
 def _map_note(table: pd.DataFrame) -> str:
     "How far to believe the map."
     a, n = table.attrs, len(table)
@@ -265,13 +266,13 @@ def _map_finding(table: pd.DataFrame, by: str, groups: Mapping[str, np.ndarray])
             return "No row is wrong"
         near = table["alike"].to_numpy()
         right = f", {_percent(near[~wrong].mean(), 1)} where the model is right" if not wrong.all() else ""
-        return (f"{wrong.sum():,} of {n:,} rows ({_percent(wrong.sum(), n)}) are wrong; {_percent(near[wrong].mean(), 1)}"
-                f" of their neighbours share their label{right}")
+        return (f"{wrong.sum():,} of {n:,} rows ({_percent(wrong.sum(), n)}) are wrong; "
+                f"{_percent(near[wrong].mean(), 1)} of their neighbours share their label{right}")
     if len(groups) == 1:
         return f"All {n:,} rows have one {_title_name(by)}: {_title_name(next(iter(groups)))}"
     near, chance = _agreeing(table, by)
     gain = (near.mean() - chance) / max(1 - chance, 1e-9)
-    what = {"label": "The classes lie", "split": "The parts of the split lie"}.get(by, f"By {_title_name(by)}, rows lie")
+    what = {"label": "The classes lie", "split": "The parts lie"}.get(by, f"By {_title_name(by)}, rows lie")
     how = "apart" if gain > 0.5 else "partly apart" if gain > 0.1 else "mixed"
     return f"{what} {how}: {_percent(near.mean(), 1)} of neighbours share one, by chance {_percent(chance, 1)}"
 
@@ -295,7 +296,7 @@ def plot_map(
     paint = _paint_map(table, groups, by, named, lines, (down, across), high)
     return _draw(paint, title, note, alt, [*groups, *lines], down * high + 0.25 * len(lines) + 0.15)
 
-# %% ../nbs/62_maps.ipynb #33e466dc
+# %% ../nbs/62_maps.ipynb #a1ab403e
 _RED = ("duplicates", "errors")  # what should make you stop
 
 
@@ -304,10 +305,10 @@ def _paint_map(table, groups: Mapping, by: str, named: list, lines: list[str], g
         x, y, (down, across) = table["x"].to_numpy(), table["y"].to_numpy(), grid
         ratios = [high] * down + [0.25 * len(lines) + 0.1]
         cells = fig.add_gridspec(down + 1, across, height_ratios=ratios)
-        colour, size = COLOURS["vermilion" if by in _RED else "blue"], float(np.clip(4000 / len(x), 3, 30))
+        colour, size = COLOURS["vermilion" if by in _RED else "blue"], float(np.clip(8000 / len(x), 3, 30))
         for g, (name, at) in enumerate(groups.items()):
             ax = fig.add_subplot(cells[g // across, g % across])
-            ax.scatter(x, y, s=0.7 * size, color=COLOURS["light"], lw=0)
+            ax.scatter(x, y, s=0.7 * size, color=COLOURS["grey"], alpha=0.25, lw=0)
             ax.scatter(x[at], y[at], s=size, color=colour, alpha=0.65, lw=0)
             inside = set(at.tolist())
             for i, (row, _) in enumerate(named, 1):
