@@ -593,7 +593,7 @@ def _paint_entities(shown: pd.DataFrame, tops: list[str]):
             bars.set_ylim(k - 0.5, -0.5)
     return paint
 
-# %% ../nbs/62_maps.ipynb #f66ede56
+# %% ../nbs/62_maps.ipynb #f5091498
 def _hover(text: str, width: int = 60, lines: int = 5) -> str:
     "A row's text for Plotly, which reads HTML tags: escaped, in short lines."
     text = " ".join(text[: 4 * width * lines].split())
@@ -613,6 +613,7 @@ class LiveMap:
         "A `plotly.graph_objects.Figure`, with `customdata` the row number."
         (go,) = need("plotly.graph_objects", extra="plot")
         t, fig = self.table, go.Figure()
+        draw = fig.add_scatter if len(t) <= 10_000 else fig.add_scattergl  # the second needs a graphics card
         inside = np.concatenate(list(self.groups.values()))
         rest = np.setdiff1d(np.arange(len(t)), inside)
         signs = ("circle", "diamond", "square", "triangle-up", "x", "star")
@@ -621,10 +622,10 @@ class LiveMap:
         parts += [(g, at, h, s) for (g, at), h, s in zip(self.groups.items(), hues, signs)]
         for name, at, hue, sign in parts:
             lines = t.iloc[at]
-            fig.add_scattergl(x=lines["x"], y=lines["y"], mode="markers", name=escape(_short(str(name)[:100])),
-                              customdata=lines["row"], text=[_hover(v) for v in lines["text"]],
-                              hovertemplate="%{text}<br>row %{customdata}<extra></extra>",
-                              marker=dict(color=hue, symbol=sign, size=7, opacity=0.75))
+            draw(x=lines["x"], y=lines["y"], mode="markers", name=escape(_short(str(name)[:100])),
+                 customdata=lines["row"], text=[_hover(v) for v in lines["text"]],
+                 hovertemplate="%{text}<br>row %{customdata}<extra></extra>",
+                 marker=dict(color=hue, symbol=sign, size=7, opacity=0.75))
         title, note = _map_finding(t, self.by, self.groups), _map_note(t)
         fig.update_layout(template="plotly_white", title=dict(text=escape(title), subtitle=dict(text=escape(note))),
                           xaxis=dict(visible=False), yaxis=dict(visible=False), dragmode="lasso",

@@ -168,7 +168,7 @@ def _add_label_reasons(out: list[list[tuple[float, str]]], texts: list, kinds: l
         if len(said.get(key, ())) > 1:
             reasons.append((4.0, "the same text as " + " and ".join(sorted(said[key]))))
 
-# %% ../nbs/64_overview.ipynb #fa3b135a
+# %% ../nbs/64_overview.ipynb #8e246794
 def worst_rows(
     ds: Dataset,
     top: int = 8,
@@ -189,7 +189,7 @@ def worst_rows(
         if texts[i] not in seen:
             seen.add(texts[i])
             out.append({"row": i, "uid": f"row {i}" if uids is None else str(uids[i]),
-                        "why": ", ".join(w for _, w in sorted(why[i], reverse=True)), "text": texts[i]})
+                        "why": ", ".join(w for _, w in sorted(why[i], reverse=True)), "text": texts[i] or ""})
     return pd.DataFrame(out, columns=["row", "uid", "why", "text"])
 
 # %% ../nbs/64_overview.ipynb #8758bcf6
@@ -308,12 +308,14 @@ def _script_counts(ds: Dataset, texts: list) -> dict[str, int]:
     shares = [script_shares((t or "")[:2000]) for t in texts]
     return dict(Counter(max(s, key=s.get) if s else "no letters" for s in shares).most_common())
 
-# %% ../nbs/64_overview.ipynb #a52d4ff1
+# %% ../nbs/64_overview.ipynb #c1e75d44
 _CELL = "text-align:left;padding:3px 10px 3px 0;vertical-align:top;font-variant-numeric:tabular-nums"
 
 
 def _cell(value: object, limit: int = 90) -> str:
     "A value as harmless HTML on one line."
+    if _missing(value):
+        return ""
     if isinstance(value, list):
         return " · ".join(_cell(v, 30) for v in value)
     if isinstance(value, float):
@@ -392,7 +394,7 @@ def _page_html(self: Overview) -> str:
 
 Overview._repr_html_ = _page_html
 
-# %% ../nbs/64_overview.ipynb #870337d0
+# %% ../nbs/64_overview.ipynb #d30f2d3d
 def _paint_page(o: Overview, worst: list[str]):
     "Six panels and the worst rows: gaps, classes, lengths, copies and signs, words."
     def bars(ax, names, values, words, colour, title, slots=5):
@@ -474,7 +476,7 @@ def _paint_lengths(ax, table: pd.DataFrame):
 
 def _page_figure(self: Overview) -> Figure:
     "The page as a figure, for PNG, SVG and slides."
-    worst = [f"{_plain(r['why'], 40)}: {_plain(r['text'], 60)}" for _, r in self.worst.iterrows()]
+    worst = [_plain(f"{_plain(r['why'], 40)}: {r['text'][:200]}", 92) for _, r in self.worst.iterrows()]
     note = " · ".join([*self.findings[1:4], *self.notes])
     title = f"{_plain(self.name, 40)}: {self.headline}"
     shown = [*self.classes.index, *(self.words["word"] if len(self.words) else []), *worst, *self.columns["column"]]
