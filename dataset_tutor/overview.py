@@ -308,7 +308,7 @@ def _script_counts(ds: Dataset, texts: list) -> dict[str, int]:
     shares = [script_shares((t or "")[:2000]) for t in texts]
     return dict(Counter(max(s, key=s.get) if s else "no letters" for s in shares).most_common())
 
-# %% ../nbs/64_overview.ipynb #c1e75d44
+# %% ../nbs/64_overview.ipynb #947cdfd8
 _CELL = "text-align:left;padding:3px 10px 3px 0;vertical-align:top;font-variant-numeric:tabular-nums"
 
 
@@ -335,13 +335,15 @@ def _bar(share: float, words: str, colour: str) -> str:
 def _grid(head: Sequence[str], body: Sequence[Sequence[str]], title: str) -> str:
     "A titled table of ready HTML cells; it scrolls by itself where the page is narrow."
     top = "".join(f'<th style="{_CELL};font-weight:600">{escape(str(h))}</th>' for h in head)
-    rows = "".join("<tr>" + "".join(f'<td style="{_CELL}">{c}</td>' for c in r) + "</tr>" for r in body)
+    last = len(head) - 1  # the others stay on one line
+    style = [f"{_CELL};" + ("overflow-wrap:anywhere" if i == last else "white-space:nowrap") for i in range(len(head))]
+    rows = "".join("<tr>" + "".join(f'<td style="{st}">{c}</td>' for st, c in zip(style, r)) + "</tr>" for r in body)
     head = f'<p style="margin:0.6em 0 0.2em"><b>{escape(title)}</b></p>'
     return (f'<div style="overflow-x:auto;max-width:100%;margin:0 2em 1em 0">{head}'
             '<table style="border-collapse:collapse;font-size:0.9em">'
             f'<thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>')
 
-# %% ../nbs/64_overview.ipynb #04e00825
+# %% ../nbs/64_overview.ipynb #f225ab0a
 def _sections(o: Overview) -> list[str]:
     "The parts of the page; one that has nothing to say is left out."
     blue, red, n, out = COLOURS["blue"], COLOURS["vermilion"], max(o.rows, 1), []
@@ -378,7 +380,7 @@ def _sections(o: Overview) -> list[str]:
                            *(_bar(r[k] / top, _percent(r[k], 1), blue) for k in kinds)]
                           for _, r in o.words.iterrows()], "Words of most rows"))
     if len(o.worst):
-        out.append(_grid(["why", "row", "text"], [[_cell(r["why"]), _cell(r["uid"], 20), _cell(r["text"], 100)]
+        out.append(_grid(["why", "row", "text"], [[_cell(r["why"], 45), _cell(r["uid"], 20), _cell(r["text"], 100)]
                          for _, r in o.worst.iterrows()], "Rows to look at"))
     return out
 
@@ -387,7 +389,7 @@ def _page_html(self: Overview) -> str:
     "The page as a fragment of HTML."
     more = "".join(f"<li>{escape(w)}</li>" for w in [*self.findings[1:], *self.notes])
     name, parts = escape(_plain(self.name, 60)), "".join(_sections(self))
-    head = f'<p style="font-size:1.25em;margin:0.3em 0"><b>{name}</b>: {escape(self.headline)}</p>'
+    head = f'<p style="font-size:1.25em;margin:0.3em 0;overflow-wrap:anywhere"><b>{name}</b>: {escape(self.headline)}</p>'
     return (f'<div>{head}<ul style="margin:0.2em 0">{more}</ul>'
             f'<div style="display:flex;flex-wrap:wrap">{parts}</div></div>')
 
