@@ -1066,6 +1066,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'dataset_tutor.maps._map_groups': ('maps.html#_map_groups', 'dataset_tutor/maps.py'),
                                     'dataset_tutor.maps._map_note': ('maps.html#_map_note', 'dataset_tutor/maps.py'),
                                     'dataset_tutor.maps._mapped_rows': ('maps.html#_mapped_rows', 'dataset_tutor/maps.py'),
+                                    'dataset_tutor.maps._marked': ('maps.html#_marked', 'dataset_tutor/maps.py'),
                                     'dataset_tutor.maps._named': ('maps.html#_named', 'dataset_tutor/maps.py'),
                                     'dataset_tutor.maps._neighbours': ('maps.html#_neighbours', 'dataset_tutor/maps.py'),
                                     'dataset_tutor.maps._paint_clusters': ('maps.html#_paint_clusters', 'dataset_tutor/maps.py'),

@@ -593,12 +593,18 @@ def _paint_entities(shown: pd.DataFrame, tops: list[str]):
             bars.set_ylim(k - 0.5, -0.5)
     return paint
 
-# %% ../nbs/62_maps.ipynb #f5091498
-def _hover(text: str, width: int = 60, lines: int = 5) -> str:
-    "A row's text for Plotly, which reads HTML tags: escaped, in short lines."
-    text = " ".join(text[: 4 * width * lines].split())
+# %% ../nbs/62_maps.ipynb #eb587e1a
+def _marked(text: str) -> str:
+    "Text for Plotly, which reads tags, but knows no sign for a quote."
+    return escape(text).replace("&quot;", '"').replace("&#x27;", "'")
+
+
+def _hover(text: str, lines: int = 5) -> str:
+    "A row's text for Plotly: escaped, in short lines; a Chinese character is as wide as two others."
+    text = " ".join(text[:1000].split())
+    width = 26 if guess_lang([text]) == "zh" else 50
     cut = [text[i:i + width] for i in range(0, min(len(text), width * lines), width)]
-    return "<br>".join(escape(c) for c in cut) + (" …" if len(text) > width * lines else "")
+    return "<br>".join(map(_marked, cut)) + (" …" if len(text) > width * lines else "")
 
 
 class LiveMap:
@@ -622,12 +628,12 @@ class LiveMap:
         parts += [(g, at, h, s) for (g, at), h, s in zip(self.groups.items(), hues, signs)]
         for name, at, hue, sign in parts:
             lines = t.iloc[at]
-            draw(x=lines["x"], y=lines["y"], mode="markers", name=escape(_short(str(name)[:100])),
+            draw(x=lines["x"], y=lines["y"], mode="markers", name=_marked(_short(str(name)[:100])),
                  customdata=lines["row"], text=[_hover(v) for v in lines["text"]],
                  hovertemplate="%{text}<br>row %{customdata}<extra></extra>",
                  marker=dict(color=hue, symbol=sign, size=7, opacity=0.75))
         title, note = _map_finding(t, self.by, self.groups), _map_note(t)
-        fig.update_layout(template="plotly_white", title=dict(text=escape(title), subtitle=dict(text=escape(note))),
+        fig.update_layout(template="plotly_white", title=dict(text=_marked(title), subtitle=dict(text=_marked(note))),
                           xaxis=dict(visible=False), yaxis=dict(visible=False), dragmode="lasso",
                           legend=dict(orientation="h", y=-0.05), margin=dict(l=20, r=20, t=90, b=20),
                           title_automargin=True, hoverlabel=dict(align="left", bgcolor="white"))

@@ -111,7 +111,7 @@ def _marks(text: str) -> list[str]:
     head = text[:_LOOK]
     return [m for m, p in MARKS.items() if p.search(head)] + (["wrong encoding"] if is_bad(head) else [])
 
-# %% ../nbs/64_overview.ipynb #8ef4108f
+# %% ../nbs/64_overview.ipynb #8553e46b
 def _word_counts(texts: Sequence[str], kinds: Sequence[str], top: int) -> tuple[list[dict], str]:
     "The words that stand in most rows, with their share in each class; and what could not be done."
     try:
@@ -119,8 +119,8 @@ def _word_counts(texts: Sequence[str], kinds: Sequence[str], top: int) -> tuple[
         rows = [_content_words(t, stop) for t in texts]
     except DataError as e:  # a first look must not need an extra; the page says what is not on it
         return [], f"words were not counted ({e})"
-    total, size = Counter(w for r in rows for w in r), Counter(kinds)
-    by: dict[str, Counter] = {k: Counter() for k in size}
+    total, size = Counter(w for r in rows for w in r), Counter(k for k in kinds if k != _NONE)
+    by: dict[str, Counter] = {k: Counter() for k in kinds}
     for k, r in zip(kinds, rows):
         by[k].update(r)
     best = sorted(total.items(), key=lambda kv: (-kv[1], kv[0]))[:top]
@@ -168,7 +168,7 @@ def _add_label_reasons(out: list[list[tuple[float, str]]], texts: list, kinds: l
         if len(said.get(key, ())) > 1:
             reasons.append((4.0, "the same text as " + " and ".join(sorted(said[key]))))
 
-# %% ../nbs/64_overview.ipynb #8e246794
+# %% ../nbs/64_overview.ipynb #0954a8d0
 def worst_rows(
     ds: Dataset,
     top: int = 8,
@@ -176,23 +176,24 @@ def worst_rows(
     text: str = "text",
     label: str = "label",
 ) -> pd.DataFrame:  # row, uid, why, text; the worst first
-    "The rows with most reasons to look at them, each text once."
+    "The rows with most reasons to look at them: each text once, the same reason in a third of the places at most."
     import pandas as pd
 
     texts = _column(ds, text)
     why = _reasons(texts, _label_names(ds, label) if label in ds.column_names else None)
     weight = np.array([sum(w for w, _ in r) for r in why])
-    uids, out, seen = ds.with_format(None)["uid"][:] if "uid" in ds.column_names else None, [], set()
+    uids, out, seen = ds.with_format(None)["uid"][:] if "uid" in ds.column_names else None, [], Counter()
     for i in np.argsort(-weight, kind="stable").tolist():
         if len(out) == top or not weight[i]:
             break
-        if texts[i] not in seen:
-            seen.add(texts[i])
-            out.append({"row": i, "uid": f"row {i}" if uids is None else str(uids[i]),
-                        "why": ", ".join(w for _, w in sorted(why[i], reverse=True)), "text": texts[i] or ""})
+        words = ", ".join(w for _, w in sorted(why[i], reverse=True))
+        if not seen["text", texts[i]] and seen["why", words] < max(top // 3, 1):  # eight times "no label" says it once
+            seen.update([("text", texts[i]), ("why", words)])
+            out.append({"row": i, "uid": f"row {i}" if uids is None else str(uids[i]), "why": words,
+                        "text": texts[i] or ""})
     return pd.DataFrame(out, columns=["row", "uid", "why", "text"])
 
-# %% ../nbs/64_overview.ipynb #8758bcf6
+# %% ../nbs/64_overview.ipynb #8f29b4f5
 @dataclass(repr=False)
 class Overview:
     "What `overview` found, table by table; shows itself as one page."
@@ -228,7 +229,7 @@ class Overview:
     @property
     def headline(self) -> str:
         "The page in one sentence."
-        kinds = len(self.classes)
+        kinds = sum(k != _NONE for k in self.classes.index)
         what = ("class", "classes") if self.classes.index.name == "class" else ("entity type", "entity types")
         size = f"{self.rows:,} rows" + (f", {kinds} {what[kinds != 1]}" if kinds else "")
         return f"{size}; " + (self.findings[0] if self.findings else "nothing stands out")
@@ -343,7 +344,7 @@ def _grid(head: Sequence[str], body: Sequence[Sequence[str]], title: str) -> str
             '<table style="border-collapse:collapse;font-size:0.9em">'
             f'<thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>')
 
-# %% ../nbs/64_overview.ipynb #f225ab0a
+# %% ../nbs/64_overview.ipynb #9f989a58
 def _sections(o: Overview) -> list[str]:
     "The parts of the page; one that has nothing to say is left out."
     blue, red, n, out = COLOURS["blue"], COLOURS["vermilion"], max(o.rows, 1), []
@@ -389,14 +390,15 @@ def _page_html(self: Overview) -> str:
     "The page as a fragment of HTML."
     more = "".join(f"<li>{escape(w)}</li>" for w in [*self.findings[1:], *self.notes])
     name, parts = escape(_plain(self.name, 60)), "".join(_sections(self))
-    head = f'<p style="font-size:1.25em;margin:0.3em 0;overflow-wrap:anywhere"><b>{name}</b>: {escape(self.headline)}</p>'
+    style = "font-size:1.25em;margin:0.3em 0;overflow-wrap:anywhere"
+    head = f'<p style="{style}"><b>{name}</b>: {escape(self.headline)}</p>'
     return (f'<div>{head}<ul style="margin:0.2em 0">{more}</ul>'
             f'<div style="display:flex;flex-wrap:wrap">{parts}</div></div>')
 
 
 Overview._repr_html_ = _page_html
 
-# %% ../nbs/64_overview.ipynb #d30f2d3d
+# %% ../nbs/64_overview.ipynb #bdd25a71
 def _paint_page(o: Overview, worst: list[str]):
     "Six panels and the worst rows: gaps, classes, lengths, copies and signs, words."
     def bars(ax, names, values, words, colour, title, slots=5):
@@ -468,7 +470,8 @@ def _paint_lengths(ax, table: pd.DataFrame):
     ax.set_xscale("log")
     ax.minorticks_off()
     low, high = ax.get_xlim()
-    ticks = [t for t in (1, 3, 10, 30, 100, 300, 1000, 10_000, 100_000, 1_000_000) if low <= t <= high]
+    ticks = [d * 10**e for e in range(8) for d in (1, 2, 5) if low <= d * 10**e <= high]
+    ticks = ticks[:: -(-len(ticks) // 6)] if ticks else []
     ax.set_xticks(ticks, [f"{t:,}" for t in ticks], size=9)
     ax.set_yticks(range(len(table)), [_plain(n, 17) for n in table.index], size=9)
     ax.set_ylim(max(len(table), 2) - 0.4, -0.8)

@@ -83,7 +83,7 @@ def test_every_number_is_a_count():
     assert dict(zip(o.marks["mark"], o.marks["rows"])) == {"HTML tag": 1}
     assert o.words.iloc[0][["word", "rows"]].tolist() == ["film", 4]
     assert o.worst["why"][0] == "no text, no label" and "the same text as no and yes" in set(o.worst["why"])
-    assert o.headline.startswith("6 rows, 3 classes; ") and o.headline in repr(o)
+    assert o.headline.startswith("6 rows, 2 classes; ") and o.headline in repr(o)
 
 
 def test_no_rows_at_all():
