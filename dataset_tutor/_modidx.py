@@ -1213,6 +1213,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._parquet_bytes': ( 'overview.html#_parquet_bytes',
                                                                                    'dataset_tutor/overview.py'),
+                                        'dataset_tutor.overview._quiet': ('overview.html#_quiet', 'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._reasons': ('overview.html#_reasons', 'dataset_tutor/overview.py'),
                                         'dataset_tutor.overview._script_counts': ( 'overview.html#_script_counts',
                                                                                    'dataset_tutor/overview.py'),
