@@ -346,7 +346,8 @@ function listen(root, send) {
   root.addEventListener("input", e => { if (e.target.dataset.live && !e.isComposing) soon(e.target); });
   root.addEventListener("compositionend", e => { if (e.target.dataset.live) soon(e.target); });
   root.addEventListener("change", ({ target: t }) => {
-    if (t.matches(TYPED) && t.dataset.act && last.get(t) !== t.value) typed(t);
+    if (!t.matches(TYPED) || !t.dataset.act || last.get(t) === t.value) return;
+    (t.type === "range" && t.dataset.live ? soon : typed)(t);          // each arrow key on a slider is a change
   });
   root.addEventListener("click", e => {
     const t = e.target.closest("[data-act]");
