@@ -1344,6 +1344,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'dataset_tutor/studios.py'),
                                        'dataset_tutor.studios.CleanStudio.counted': ( 'studios.html#cleanstudio.counted',
                                                                                       'dataset_tutor/studios.py'),
+                                       'dataset_tutor.studios.CleanStudio.look_at': ( 'studios.html#cleanstudio.look_at',
+                                                                                      'dataset_tutor/studios.py'),
                                        'dataset_tutor.studios.CleanStudio.recipe': ( 'studios.html#cleanstudio.recipe',
                                                                                      'dataset_tutor/studios.py'),
                                        'dataset_tutor.studios.CleanStudio.rows': ( 'studios.html#cleanstudio.rows',

@@ -282,7 +282,7 @@ WORDS |= _named({
     "no_steps": ("No steps yet.", "尚无步骤。"), "shut": ("Close", "关闭"),
 })
 
-# %% ../nbs/66_studios.ipynb #d4bd682d
+# %% ../nbs/66_studios.ipynb #db512248
 class CleanStudio(_Studio):
     "What `clean_studio` shows: steps in order, their counts, and what they do to rows."
 
@@ -296,7 +296,7 @@ class CleanStudio(_Studio):
         steps = [Step(s.verb, self.columns(s.verb) | s.params) for s in recipe.steps]
         self.name, self.born, self.open, self.at, self.past = recipe.name, len(steps), None, 0, []
         self.draft: dict = {}
-        self.focus = ""  # the step that gets the focus, and a count, so that each move gives it again
+        self.focus, self.turn = "", 0  # the step that gets the focus, and a count, so that each move gives it again
         self._known: dict[tuple, Dataset] = {}
         self._whole: tuple = ((), None)
         self.steps = [Placed(i, s) for i, s in enumerate(steps)]
@@ -351,6 +351,11 @@ class CleanStudio(_Studio):
         self.past, self.steps, self.at, self.draft = [*self.past, self.steps][-50:], steps, 0, {}
         return len(done[-1] if done else self.sample)
 
+    def look_at(self, number):
+        "Give a step the focus."
+        self.turn += 1
+        self.focus = f"{number}-{self.turn}"
+
     def where(self, number) -> int:
         "The place of a step, by its number."
         found = [i for i, p in enumerate(self.steps) if p.number == int(number)]
@@ -358,7 +363,7 @@ class CleanStudio(_Studio):
             raise DataError(f"there is no step with the number {number}", fix="it was removed; undo brings it back")
         return found[0]
 
-# %% ../nbs/66_studios.ipynb #81ad9272
+# %% ../nbs/66_studios.ipynb #ff2d6674
 class _Moves(CleanStudio):
     "The actions."
 
@@ -370,7 +375,7 @@ class _Moves(CleanStudio):
             return self.word("at_end", s=name)
         steps.insert(to, steps.pop(at))
         left = self.change(steps)
-        self.focus = f"{value}-{len(self.past)}"
+        self.look_at(value)
         return self.word("moved", s=name, k=to + 1, n=left)
 
     def do_up(self, value):
@@ -392,8 +397,7 @@ class _Moves(CleanStudio):
         at = self.where(value)
         left = self.change([p for p in self.steps if p.number != int(value)])
         self.open = None if self.open == int(value) else self.open
-        near = self.steps[min(at, len(self.steps) - 1)].number if self.steps else ""
-        self.focus = f"{near}-{len(self.past)}"
+        self.look_at(self.steps[min(at, len(self.steps) - 1)].number if self.steps else "")
         return self.word("removed", s=self.past[-1][at].step.name, n=left)
 
     def do_undo(self, value=None):
@@ -402,6 +406,7 @@ class _Moves(CleanStudio):
         self.steps, self.at, self.draft = self.past.pop(), 0, {}
         self.stages(self.steps)
         self.open = self.open if any(p.number == self.open for p in self.steps) else None
+        self.look_at(self.focus.split("-")[0])  # it may stand elsewhere now
         return self.word("undone")
 
     def do_open(self, value):
@@ -420,7 +425,7 @@ class _Moves(CleanStudio):
     def do_run(self, value=None):
         return self.word("ran_all", all=len(self.ds), n=len(self.rows))
 
-# %% ../nbs/66_studios.ipynb #34aae098
+# %% ../nbs/66_studios.ipynb #bf380b06
 _SHOWN = 4  # examples at a time
 
 
@@ -435,7 +440,8 @@ class CleanPanel(_Moves):
         new = replace(new, on=not _needed(new.step))
         at = len(self.steps) if self.open is None else self.where(self.open) + 1
         left = self.change([*self.steps[:at], new, *self.steps[at:]])
-        self.born, self.open, self.focus = self.born + 1, new.number, f"{new.number}-{len(self.past)}"
+        self.born, self.open = self.born + 1, new.number
+        self.look_at(new.number)
         return self.word("added", s=name, n=left)
 
     def do_set(self, value, fields=None):
@@ -996,7 +1002,7 @@ def split_studio(
     "Set sizes, strata, groups and seed of a split; balance and overlap redraw. A split that leaks is not given out."
     return show(SplitPanel(ds, group=group, rows=rows, text=text, label=label, seed=seed, lang=lang))
 
-# %% ../nbs/66_studios.ipynb #ee1fdd46
+# %% ../nbs/66_studios.ipynb #a2a054d8
 WORDS |= _named({
     "operators": ("Operators", "算子"), "rate": ("Rate: {r}", "强度：{r}"),
     "own_rate": ("each operator's own", "各算子默认"), "use_own": ("Own rates", "默认强度"),
@@ -1024,7 +1030,7 @@ _PARENTS = 6  # shown at a time
 class AugmentStudio(_Studio):
     "What `augment_studio` shows: operators and their settings, parents, children and verdicts."
 
-    gives = ("children", "code", "recipe", "rows")
+    gives = ("made", "code", "recipe", "rows")
 
     def __init__(self, rows_: Dataset, ops: Sequence[str] | None = None, *, rows: int = 300, text: str = "text",
                  label: str = "label", seed: int = 0, lang: str | None = None):
@@ -1039,7 +1045,7 @@ class AugmentStudio(_Studio):
         usual = ["synonyms", "homophones"] if chinese else ["synonyms", "random_swap"]
         self.ops, self.rate, self.per_row, self.seed, self.at = list(ops or usual), None, 1, seed, 0
         self.gated, self.least, self.agree, self.perplexity = True, 0.7, 0.3, 1.5
-        self.children: list[dict] = []  # parent, uid, op, text, before, why (None: it passes)
+        self.made: list[dict] = []  # parent, uid, op, text, before, why (None: it passes)
         self.record: Record | None = None
         self.make()
 
@@ -1070,7 +1076,7 @@ class AugmentStudio(_Studio):
         n = len(self.sample)
         return [(self.at + i) % n for i in range(min(_PARENTS, n))]
 
-# %% ../nbs/66_studios.ipynb #5c68f3a4
+# %% ../nbs/66_studios.ipynb #4348681b
 class _Makes(AugmentStudio):
     "Children and verdicts."
 
@@ -1085,7 +1091,7 @@ class _Makes(AugmentStudio):
             plain = more.with_format(None)
             kids = [i for i in range(n, len(more)) if plain[i]["parent"] in shown]
             why = self.judged(steps[1], pick_rows(more, [*range(n), *kids])) if self.gated and kids else {}
-        self.children = [{"parent": r["parent"], "uid": r["uid"], "op": r["op"], "text": r[self.text],
+        self.made = [{"parent": r["parent"], "uid": r["uid"], "op": r["op"], "text": r[self.text],
                           "before": shown[r["parent"]], "why": why.get(r["uid"])} for r in (plain[i] for i in kids)]
         return self.told()
 
@@ -1093,14 +1099,14 @@ class _Makes(AugmentStudio):
         return {d["uid"]: d["reason"] for d in unpack_trail(records(asked(ds))[-1])["dropped"]}
 
     def told(self) -> str:
-        bad = sum(c["why"] is not None for c in self.children)
-        said = self.word("born", n=len(self.children), k=len(self.parents()))
-        tail = self.word("passed", n=len(self.children) - bad, bad=bad)
+        bad = sum(c["why"] is not None for c in self.made)
+        said = self.word("born", n=len(self.made), k=len(self.parents()))
+        tail = self.word("passed", n=len(self.made) - bad, bad=bad)
         return said + ("; " if self.lang == "en" else "；") + tail if self.gated else said
 
     def take(self, **new) -> str:
         "Take new settings, if children can be made with them; otherwise all stays as it was."
-        old = {k: getattr(self, k) for k in (*new, "children", "record")}
+        old = {k: getattr(self, k) for k in (*new, "made", "record")}
         self.__dict__.update(new)
         try:
             return self.make()
@@ -1145,7 +1151,7 @@ class _Makes(AugmentStudio):
         said = self.take(at=(self.at + _PARENTS) % len(self.sample))
         return self.word("parents_from", a=self.at + 1) + (". " if self.lang == "en" else "。") + said
 
-# %% ../nbs/66_studios.ipynb #b9403503
+# %% ../nbs/66_studios.ipynb #01d22d53
 class AugmentPanel(_Makes):
     "The picture."
 
@@ -1192,7 +1198,7 @@ def _families(p: AugmentPanel) -> Html:
         row = p.sample[i]
         label = row.get(p.label)
         told = None if label is None or label == -1 else str(names[label]) if names else str(label)
-        kids = [_child(p, c) for c in p.children if c["parent"] == row["uid"]]
+        kids = [_child(p, c) for c in p.made if c["parent"] == row["uid"]]
         lines = [tag("p", tag("b", f"{_cut(told, 40)} · ") if told else None, _cut(row[p.text], 400), class_="dt-text")]
         lines += kids or [tag("p", p.word("no_child"), class_="dt-soft")]
         boxes.append(tag("div", lines, class_="dt-box", data_id=row["uid"]))
@@ -1208,7 +1214,7 @@ def _child(p: AugmentPanel, c: dict) -> Html:
     return tag("p", tag("span", f"{c['op']} ", class_="dt-soft"), why, tag("br"), _word_changes(c["before"], c["text"]),
                data_id=c["uid"])
 
-# %% ../nbs/66_studios.ipynb #993f6ae7
+# %% ../nbs/66_studios.ipynb #9ec0720e
 def augment_studio(
     ds: Dataset,  # rows with a split; only training rows become parents
     ops: Sequence[str] | None = None,  # operators to begin with; by default two that suit the language
@@ -1218,6 +1224,6 @@ def augment_studio(
     label: str = "label",
     seed: int = 0,
     lang: str | None = None,  # of the interface, en or zh; by default that of the texts
-):  # a widget: `children` (as shown), `code`, `recipe`; `rows` are all rows with the children that pass
+):  # a widget: `made` are the children that are shown, `code`, `recipe`; `rows` are all rows with the children that pass
     "Tune augmentation: children beside parents, the gate's verdicts beside children. `LeakageError` without a split."
     return show(AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang))

@@ -23,7 +23,7 @@ def rows(n=60, **more):
     "Texts of which no two are alike, one in ten with markup and blanks, the last five copies of the first five"
     texts = [" ".join(WORDS_EN[(i * k + k * k) % 12] + str((i * k) % 97) for k in range(1, 9)) for i in range(n - 5)]
     texts = [f"<b>{t}</b>  " if i % 10 == 3 else t for i, t in enumerate(texts)] + [f"<i>{t}</i>" for t in texts[:5]]
-    data = dict(text=texts, label=[i % 2 for i in range(n)], **more)
+    data = dict(text=texts, label=[(i if i < n - 5 else i - n + 5) % 2 for i in range(n)], **more)
     return add_uids(Dataset.from_dict(data), "demo").cast_column("label", ClassLabel(names=["no", "yes"]))
 
 
@@ -274,14 +274,14 @@ def test_leaving_out_ends_every_leak():
 @pytest.fixture(scope="module")
 def augmented():
     from dataset_tutor.acquisition import load_sample
-    return split(load_sample("reviews-en", rows=120, seed=0), seed=0)
+    return split(drop_missing(load_sample("reviews-en", rows=150, seed=0)), seed=0)
 
 
 def test_without_a_split_there_is_no_studio(augmented):
     with pytest.raises(LeakageError, match="not split"):
         S.augment_studio(rows())
-    torn = augmented.remove_columns("split").add_column("split", ["train", "test"] * 60)
-    torn = Dataset.from_dict({**torn.to_dict(), "text": ["the very same text"] * 120})
+    torn = augmented.remove_columns("split").add_column("split", (["train", "test"] * 75)[: len(augmented)])
+    torn = Dataset.from_dict({**torn.to_dict(), "text": ["the very same text"] * len(torn)})
     with pytest.raises(LeakageError):
         S.augment_studio(torn)
 
@@ -289,25 +289,25 @@ def test_without_a_split_there_is_no_studio(augmented):
 def test_children_are_those_of_training_rows(augmented):
     w = S.augment_studio(augmented, ["random_swap", "random_deletion"], rows=60, lang="en")
     train = {u for u, p in zip(augmented["uid"], augmented["split"]) if p == "train"}
-    assert w.children and {c["parent"] for c in w.children} <= train
-    assert {c["op"] for c in w.children} <= {"random_swap", "random_deletion"} <= set(OPERATORS)
+    assert w.made and {c["parent"] for c in w.made} <= train
+    assert {c["op"] for c in w.made} <= {"random_swap", "random_deletion"} <= set(OPERATORS)
     w.act("gated", on=False)
-    first = [c["text"] for c in w.children]
+    first = [c["text"] for c in w.made]
     w.act("rate", "0.5")
-    assert [c["text"] for c in w.children] != first and "rate=0.5" in w.code
+    assert [c["text"] for c in w.made] != first and "rate=0.5" in w.code
     w.act("per_row", "3")
-    assert max(sum(c["parent"] == d["parent"] for c in w.children) for d in w.children) > 1
+    assert max(sum(c["parent"] == d["parent"] for c in w.made) for d in w.made) > 1
     w.act("rate", "")
     assert "rate=" not in w.code
-    before = {c["parent"] for c in w.children}
+    before = {c["parent"] for c in w.made}
     w.act("next")
-    assert {c["parent"] for c in w.children} != before
+    assert {c["parent"] for c in w.made} != before
     w.act("op", "random_swap", on=False)
     with pytest.raises(DataError, match="tick another"):
         w.act("op", "random_deletion", on=False)
     with pytest.raises(DataError, match="no operator"):
         w.act("op", "rm -rf", on=True)
-    assert w.panel.ops == ["random_deletion"] and {c["op"] for c in w.children} == {"random_deletion"}
+    assert w.panel.ops == ["random_deletion"] and {c["op"] for c in w.made} == {"random_deletion"}
     scope = {"rows": augmented}
     exec(w.code, scope)  # noqa: S102
     assert scope["more"]["text"][:] == w.rows["text"][:]
@@ -316,11 +316,11 @@ def test_children_are_those_of_training_rows(augmented):
 def test_the_gate_says_why(augmented):
     p = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en")
     p.act("least", "1")
-    bad = [c for c in p.children if c["why"]]
+    bad = [c for c in p.made if c["why"]]
     assert bad and all("similarity" in c["why"] for c in bad) and "does not pass: similarity" in p.still()
     assert repr(p.recipe.steps[1]) == "gate(similarity=(1.0, 1.0))"
     p.act("gated", on=False)
-    assert not any(c["why"] for c in p.children) and "passes" not in p.still()
+    assert not any(c["why"] for c in p.made) and "passes" not in p.still()
 
 
 # --- pictures, languages, hostile rows ---
@@ -331,7 +331,7 @@ def test_strings_are_in_both_languages_and_take_the_same_values():
     for key, (en, zh) in own.items():
         names = [set(re.findall(r"{(\w+)", t)) for t in (*en.split("|"), zh)]
         assert all(n <= names[0] | {"n"} for n in names) and names[-1] == names[0], key
-        assert re.search("[\u4e00-\u9fff]", zh), key
+        assert re.search("[\u4e00-\u9fff]", zh) or not re.search("[a-z]", re.sub("{.*?}", "", en)), key
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -341,7 +341,8 @@ def test_hostile_rows_stay_text(lang):
     labels = ["<b onclick='x'>", "</style>"] * (len(texts) // 2)
     ds = add_uids(Dataset.from_dict({"text": texts, "label": labels}), "<i>s")
     p = S.CleanPanel(ds, lang=lang)
-    q = S.SplitPanel(ds, lang=lang)
+    shorter = Dataset.from_dict({**ds.to_dict(), "text": [t[:20_000] for t in texts]})   # for the audit
+    q = S.SplitPanel(shorter, lang=lang)
     for panel in (p, q):
         for live in (True, False):
             page = panel.body(live)
