@@ -1224,6 +1224,6 @@ def augment_studio(
     label: str = "label",
     seed: int = 0,
     lang: str | None = None,  # of the interface, en or zh; by default that of the texts
-):  # a widget: `made` are the children that are shown, `code`, `recipe`; `rows` are all rows with the children that pass
+):  # a widget: `made` are the children shown, `code`, `recipe`; `rows` are all rows with the children that pass
     "Tune augmentation: children beside parents, the gate's verdicts beside children. `LeakageError` without a split."
     return show(AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang))

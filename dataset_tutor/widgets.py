@@ -458,8 +458,13 @@ function render({ model, el }) {
     if (token !== focused && wish && had) wish.focus();
     else if (had && !root.contains(root.getRootNode().activeElement))
       (body.querySelector("[data-home]") ?? root).focus();
-    focused = token;
+    focused = token; mine();
   };
+  const mine = () => {                // JupyterLab looks for this on the element itself before it takes its arrow keys
+    const at = root.getRootNode().activeElement;
+    if (root.contains(at)) at.dataset.lmSuppressShortcuts = "true";
+  };
+  root.addEventListener("focusin", mine);
   listen(root, send); keyboard(root, send); marking(root, send); lasso(root, send);
   model.on("change:tick", draw); draw();
   return () => { clearTimeout(waiting); model.off("change:tick", draw); };

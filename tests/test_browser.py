@@ -186,7 +186,7 @@ from dataset_tutor.distribution import split
 from dataset_tutor.noise import clean_html
 from dataset_tutor.studios import augment_studio, clean_studio, split_studio
 show_progress(False)
-few = load_sample("reviews-zh", rows=120, seed=0)
+few = drop_missing(load_sample("reviews-zh", rows=120, seed=0))
 texts = few["text"][:] + [f"<b>{t}</b>" for t in few["text"][:20]] + ["<img src=x onerror='window.ran=1'>"]
 ds = add_uids(Dataset.from_dict({"text": texts, "label": few["label"][:] + few["label"][:20] + [0]}), source="demo")
 '''
@@ -195,12 +195,13 @@ ds = add_uids(Dataset.from_dict({"text": texts, "label": few["label"][:] + few["
 def test_steps_are_put_in_order_with_the_keyboard(lab):
     nb = lab.open(STUDIOS, "w = clean_studio(ds, Recipe(drop_duplicates(), clean_html()), lang='en')", "w")
     left = nb.widget.locator("tbody tr").nth(1).locator("td").nth(3)
-    assert left.inner_text() == "141"
+    rows = nb.ask("len(ds)")
+    assert left.inner_text() == str(rows)
     nb.widget.get_by_role("button", name="1. drop_duplicates").focus()         # from here on no mouse
     nb.page.keyboard.press("Alt+ArrowDown")
     nb.said("drop_duplicates is step 2 now")
     nb.until("[s.name for s in w.recipe.steps]", ["clean_html", "drop_duplicates"])
-    assert left.inner_text() != "141" and int(left.inner_text()) == nb.ask("len(w.rows)")
+    assert int(left.inner_text()) < rows and int(left.inner_text()) == nb.ask("len(w.rows)")
     assert nb.page.evaluate("document.activeElement.textContent") == "2. drop_duplicates"
     nb.page.keyboard.press("Alt+ArrowUp")
     nb.said("drop_duplicates is step 1 now")
@@ -213,7 +214,7 @@ def test_steps_are_put_in_order_with_the_keyboard(lab):
     nb.picture("clean-studio-phone")
     nb.page.set_viewport_size(LAPTOP)
     nb.page.keyboard.press("o")
-    nb.said("141 rows are left")
+    nb.said(f"{rows} rows are left")
     nb.until("[s.name for s in w.recipe.steps]", ["drop_duplicates"])
     nb.page.keyboard.press("Escape")
     nb.said("What the whole recipe does")
@@ -249,8 +250,8 @@ def test_a_split_is_set_and_a_leak_refused(lab):
     nb.widget.get_by_label("near copies, found by their text").click()
     nb.until("w.panel.near", True)
     nb.widget.get_by_label("leave out validation").click()
-    nb.until("w.audit.verdict != 'leaks' and sorted(set(w.rows['split']))", ["test", "train", "validation"])
     nb.widget.get_by_text("Nothing connects the parts").wait_for()
+    assert nb.ask("sorted(set(w.rows['split']))") == ["test", "train", "validation"]
     nb.fits()
     nb.picture("split-studio-phone")
     nb.page.set_viewport_size(LAPTOP)
@@ -260,7 +261,7 @@ def test_a_split_is_set_and_a_leak_refused(lab):
 
 
 def test_children_follow_the_sliders(lab):
-    nb = lab.open(STUDIOS, "w = augment_studio(split(drop_missing(few)), ['random_swap'], rows=60, lang='zh')", "w")
+    nb = lab.open(STUDIOS, "w = augment_studio(split(few), ['random_swap'], rows=60, lang='zh')", "w")
     nb.widget.get_by_label("启用把关").click()
     nb.until("w.panel.gated", False)
     first = nb.ask("[c['text'] for c in w.made]")
