@@ -266,9 +266,9 @@ def test_children_follow_the_sliders(lab):
     nb.until("w.panel.gated", False)
     first = nb.ask("[c['text'] for c in w.made]")
     nb.widget.get_by_label("强度").focus()
-    for _ in range(5):
+    for _ in range(15):
         nb.page.keyboard.press("ArrowRight")
-    nb.until("w.panel.rate", 0.2)
+    nb.until("w.panel.rate", 0.4)
     assert nb.ask("[c['text'] for c in w.made]") != first and nb.widget.locator("ins").count()
     nb.widget.get_by_label("random_deletion").click()
     nb.until("w.panel.ops", ["random_swap", "random_deletion"])
