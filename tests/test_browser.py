@@ -269,7 +269,8 @@ def test_children_follow_the_sliders(lab):
     for _ in range(15):
         nb.page.keyboard.press("ArrowRight")
     nb.until("w.panel.rate", 0.4)
-    assert nb.ask("[c['text'] for c in w.made]") != first and nb.widget.locator("ins").count()
+    nb.until(f"[c['text'] for c in w.made] != {first!r}", True)
+    assert nb.widget.locator("ins").count()
     nb.widget.get_by_label("random_deletion").click()
     nb.until("w.panel.ops", ["random_swap", "random_deletion"])
     nb.widget.get_by_label("启用把关").click()
