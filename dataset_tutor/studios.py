@@ -740,12 +740,12 @@ class SplitStudio(_Studio):
 
     def redraw(self) -> str:
         "Split the sample anew. A wish that cannot be met stands, is told, and raises."
-        self.refusal, self.parts, self.audit = None, None, None
         try:
-            self.parts, self.audit = self.checked(self.sample)
+            parts, found = self.checked(self.sample)
         except DataError as e:
-            self.refusal = e
+            self.refusal, self.parts, self.audit = e, None, None
             raise
+        self.refusal, self.parts, self.audit = None, parts, found
         count = Counter(self.parts["split"])
         said = self.word("sized", **{p: count[p] for p in SPLITS})
         leaks = self.audit.verdict == "leaks"
