@@ -346,7 +346,8 @@ function listen(root, send) {
   root.addEventListener("input", e => { if (e.target.dataset.live && !e.isComposing) soon(e.target); });
   root.addEventListener("compositionend", e => { if (e.target.dataset.live) soon(e.target); });
   root.addEventListener("change", ({ target: t }) => {
-    if (t.matches(TYPED) && t.dataset.act && last.get(t) !== t.value) typed(t);
+    if (!t.matches(TYPED) || !t.dataset.act || last.get(t) === t.value) return;
+    (t.type === "range" && t.dataset.live ? soon : typed)(t);          // each arrow key on a slider is a change
   });
   root.addEventListener("click", e => {
     const t = e.target.closest("[data-act]");
@@ -457,8 +458,13 @@ function render({ model, el }) {
     if (token !== focused && wish && had) wish.focus();
     else if (had && !root.contains(root.getRootNode().activeElement))
       (body.querySelector("[data-home]") ?? root).focus();
-    focused = token;
+    focused = token; mine();
   };
+  const mine = () => {                // JupyterLab looks for this on the element itself before it takes its arrow keys
+    const at = root.getRootNode().activeElement;
+    if (root.contains(at)) at.dataset.lmSuppressShortcuts = "true";
+  };
+  root.addEventListener("focusin", mine);
   listen(root, send); keyboard(root, send); marking(root, send); lasso(root, send);
   model.on("change:tick", draw); draw();
   return () => { clearTimeout(waiting); model.off("change:tick", draw); };

@@ -177,3 +177,108 @@ def test_voila_serves_the_same_widget(voila):
     (line,) = (voila.folder / "ticks.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(json.loads(line)["tick"]) == 2
     nb.shot("inspect-voila-phone")
+
+
+STUDIOS = '''
+from datasets import Dataset
+from dataset_tutor.acquisition import load_sample
+from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing
+from dataset_tutor.core import add_uids, show_progress
+from dataset_tutor.distribution import split
+from dataset_tutor.noise import clean_html
+from dataset_tutor.studios import augment_studio, clean_studio, split_studio
+show_progress(False)
+few = drop_missing(load_sample("reviews-zh", rows=120, seed=0))
+texts = few["text"][:] + [f"<b>{t}</b>" for t in few["text"][:20]] + ["<img src=x onerror='window.ran=1'>"]
+ds = add_uids(Dataset.from_dict({"text": texts, "label": few["label"][:] + few["label"][:20] + [0]}), source="demo")
+'''
+
+
+def test_steps_are_put_in_order_with_the_keyboard(lab):
+    nb = lab.open(STUDIOS, "w = clean_studio(ds, Recipe(drop_duplicates(), clean_html()), lang='en')", "w")
+    left = nb.widget.locator("tbody tr").nth(1).locator("td").nth(3)
+    rows = nb.ask("len(ds)")
+    assert left.inner_text() == str(rows)
+    nb.widget.get_by_role("button", name="1. drop_duplicates").focus()         # from here on no mouse
+    nb.page.keyboard.press("Alt+ArrowDown")
+    nb.said("drop_duplicates is step 2 now")
+    nb.until("[s.name for s in w.recipe.steps]", ["clean_html", "drop_duplicates"])
+    assert int(left.inner_text()) < rows and int(left.inner_text()) == nb.ask("len(w.rows)")
+    assert nb.page.evaluate("document.activeElement.textContent") == "2. drop_duplicates"
+    nb.page.keyboard.press("Alt+ArrowUp")
+    nb.said("drop_duplicates is step 1 now")
+    nb.page.keyboard.press("u")
+    nb.said("Taken back")
+    nb.page.keyboard.press("ArrowUp")
+    nb.page.keyboard.press("Enter")
+    nb.said("clean_html: what it does")
+    nb.fits()
+    nb.picture("clean-studio-phone")
+    nb.page.set_viewport_size(LAPTOP)
+    nb.page.keyboard.press("o")
+    nb.said(f"{rows} rows are left")
+    nb.until("[s.name for s in w.recipe.steps]", ["drop_duplicates"])
+    nb.page.keyboard.press("Escape")
+    nb.said("What the whole recipe does")
+    nb.widget.get_by_label("Add a step").select_option("filter_length")
+    nb.widget.get_by_role("button", name="Add", exact=True).click()
+    nb.said("filter_length was added")
+    nb.widget.get_by_label("least", exact=True).fill("many")
+    nb.page.keyboard.press("Enter")
+    nb.said("Error: filter_length: least cannot be 'many'")
+    assert nb.ask("type(w.error).__name__") == "DataError"
+    nb.widget.get_by_label("least", exact=True).fill("30")
+    nb.page.keyboard.press("Enter")
+    nb.until("w.recipe.steps[-1].params", {"least": 30})
+    assert nb.ask("w.error") is None and nb.page.evaluate("window.ran") is None
+    nb.picture("clean-studio")
+    nb.theme("JupyterLab Dark")
+    nb.picture("clean-studio-dark")
+    still = "".join(nb.save()["cells"][2]["outputs"][1]["data"]["text/html"])
+    assert "filter_length(least=30)" in still and "data-act" not in still
+
+
+def test_a_split_is_set_and_a_leak_refused(lab):
+    nb = lab.open(STUDIOS, "w = split_studio(ds, lang='en')", "w")
+    nb.widget.get_by_text("This split leaks and is refused").first.wait_for()
+    runs = "w.panel.act.__func__ and w.surface.tick"
+    before = nb.ask(runs)
+    nb.widget.get_by_label("test:").focus()
+    for _ in range(10):
+        nb.page.keyboard.press("ArrowRight")
+    nb.until("w.panel.sizes[2]", 0.25)
+    nb.page.wait_for_timeout(600)
+    assert nb.ask(runs) - before == 1                                          # ten presses, one run
+    nb.widget.get_by_label("near copies, found by their text").click()
+    nb.until("w.panel.near", True)
+    nb.widget.get_by_label("leave out validation").click()
+    nb.widget.get_by_text("Nothing connects the parts").wait_for()
+    assert nb.ask("sorted(set(w.rows['split']))") == ["test", "train", "validation"]
+    nb.fits()
+    nb.picture("split-studio-phone")
+    nb.page.set_viewport_size(LAPTOP)
+    nb.theme("JupyterLab Dark")
+    nb.picture("split-studio-dark")
+    assert nb.ask("w.error") is None and nb.page.evaluate("window.ran") is None
+
+
+def test_children_follow_the_sliders(lab):
+    nb = lab.open(STUDIOS, "w = augment_studio(split(few), ['random_swap'], rows=60, lang='zh')", "w")
+    nb.widget.get_by_label("启用把关").click()
+    nb.until("w.panel.gated", False)
+    first = nb.ask("[c['text'] for c in w.made]")
+    nb.widget.get_by_label("强度").focus()
+    for _ in range(15):
+        nb.page.keyboard.press("ArrowRight")
+    nb.until("w.panel.rate", 0.4)
+    nb.until(f"[c['text'] for c in w.made] != {first!r}", True)
+    assert nb.widget.locator("ins").count()
+    nb.widget.get_by_label("random_deletion").click()
+    nb.until("w.panel.ops", ["random_swap", "random_deletion"])
+    nb.widget.get_by_label("启用把关").click()
+    nb.widget.get_by_text("通过").first.wait_for(timeout=60_000)
+    nb.fits()
+    nb.picture("augment-studio-phone")
+    nb.page.set_viewport_size(LAPTOP)
+    nb.picture("augment-studio")
+    assert nb.ask("w.error") is None
