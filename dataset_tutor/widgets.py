@@ -124,7 +124,7 @@ W .dt-wide{flex:1 1 14em;min-width:0} W .dt-wide>input{width:100%}
 W[data-busy]{cursor:progress}
 """
 
-# %% ../nbs/65_widgets.ipynb #0d148ea5
+# %% ../nbs/65_widgets.ipynb #3719ab30
 _CSS_TABLE = """
 W table{table-layout:fixed;width:100%;border-collapse:collapse;margin:0 0 .6em;font-size:1em;color:inherit;
  background:none}
@@ -138,7 +138,7 @@ W .dt-cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,
 W .dt-cards>*{margin:0} W dl{display:grid;grid-template-columns:fit-content(40%) 1fr;gap:.2em .8em;margin:0 0 .6em}
 W dt,W dd{margin:0;padding:0;width:auto;min-width:0;float:none;word-break:normal}
 W dt{color:var(--dt-soft);font-weight:400;overflow-wrap:break-word}
-W .dt-pair{display:flex;gap:.3em}
+W .dt-pair{display:flex;gap:.3em} W .dt-head{display:flex;gap:.4em;align-items:center;margin:0 0 .3em}
 @container (max-width:620px){
 W thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 W table,W tbody,W tr,W td{display:block;width:auto}
@@ -327,7 +327,7 @@ function sync(old, now, focus) {
 }
 """
 
-# %% ../nbs/65_widgets.ipynb #7e4c9b44
+# %% ../nbs/65_widgets.ipynb #c2c68f28
 _JS_EVENTS = """
 const TYPED = "textarea,select,input:not([type=checkbox]):not([type=radio])";
 function fields(t) {
@@ -338,7 +338,6 @@ function listen(root, send) {
   let timer, last = new WeakMap();
   const typed = t => {
     clearTimeout(timer);
-    if (last.get(t) === t.value) return;
     last.set(t, t.value);
     send({ act: t.dataset.act, value: t.value });
   };
@@ -346,7 +345,9 @@ function listen(root, send) {
   root.addEventListener("focusin", e => { if (e.target.matches(TYPED)) last.set(e.target, e.target.value); });
   root.addEventListener("input", e => { if (e.target.dataset.live && !e.isComposing) soon(e.target); });
   root.addEventListener("compositionend", e => { if (e.target.dataset.live) soon(e.target); });
-  root.addEventListener("change", e => { if (e.target.matches(TYPED) && e.target.dataset.act) typed(e.target); });
+  root.addEventListener("change", ({ target: t }) => {
+    if (t.matches(TYPED) && t.dataset.act && last.get(t) !== t.value) typed(t);
+  });
   root.addEventListener("click", e => {
     const t = e.target.closest("[data-act]");
     if (!t || t.matches(TYPED) || t.getAttribute("aria-disabled") === "true") return;
@@ -1173,7 +1174,7 @@ def _ticks(p: Inspector, r: dict, live: bool) -> tuple:
 def _value(p: Inspector, r: dict, c: str) -> Html | str:
     return _marked(p, r, _CUT) if c == p.text and isinstance(r[c], str) else _shown(r[c])
 
-# %% ../nbs/65_widgets.ipynb #28ede1aa
+# %% ../nbs/65_widgets.ipynb #79b4c973
 def _table(p: Inspector, live: bool) -> Html:
     "The rows of the page as a table."
     rows = _page_rows(p)
@@ -1200,8 +1201,8 @@ def _cards(p: Inspector, live: bool) -> Html:
         tick, number = _ticks(p, r, live)
         rest = [[tag("dt", c), tag("dd", _value(p, r, c))] for c in p.columns if c != p.text]
         text = tag("p", _value(p, r, p.text)) if p.text in p.columns else None
-        cards.append(tag("div", tag("div", tick, " ", number), text, tag("dl", rest) if rest else None,
-                         class_="dt-box", data_id=r["at"], data_scope=True))
+        parts = [tag("div", tick, number, class_="dt-head"), text, tag("dl", rest) if rest else None]
+        cards.append(tag("div", parts, class_="dt-box", data_id=r["at"], data_scope=True))
     return tag("div", cards, class_="dt-cards") if cards else tag("p", p.word("nothing"))
 
 # %% ../nbs/65_widgets.ipynb #be8b9c7d
