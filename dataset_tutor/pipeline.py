@@ -25,9 +25,10 @@ from .cleaning import RECIPES
 from .core import DataError, history, show_progress, step, write_rows
 from .distribution import SPLITS, part, split
 from .recipes import read_recipe, suggest, write_recipe
-from .reporting import Html, data_card, html_table, mark_spans, page, rows_section
+from .reporting import data_card, html_table, page, rows_section
 from .tagging import cut_offsets, spans_to_tags, tokenize, words
 from .tasks import guess_task
+from .widgets import Html, mark_spans
 
 # %% auto #0
 __all__ = ['AUTO_PARTS', 'SAMPLE_OPTIONS', 'METRIC', 'take_rows', 'take_and_split', 'write_conll', 'Result', 'run', 'fetch_all',

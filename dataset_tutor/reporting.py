@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from .core import DataError, dropped, escape, history, mark_changes, records, unpack_trail
 from .visualization import figure_to_html
+from .widgets import Html
 
 # %% auto #0
-__all__ = ['HUB_TASKS', 'label_counts', 'data_card', 'changes', 'esc', 'html_table', 'Html', 'mark_spans', 'page', 'rows_section',
-           'recipe_report']
+__all__ = ['HUB_TASKS', 'label_counts', 'data_card', 'changes', 'esc', 'html_table', 'page', 'rows_section', 'recipe_report']
 
 # %% ../nbs/88_reporting.ipynb #a51a7bc4
 if TYPE_CHECKING:
@@ -182,31 +182,12 @@ def html_table(
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-class Html(str):
-    "Text that is HTML already; made only where every part of it was escaped."
-
-
 def _cell(value) -> str:
     if isinstance(value, Html):
         return value
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else esc(value)
-
-# %% ../nbs/88_reporting.ipynb #1e7565c8
-def mark_spans(
-    text: str,
-    spans: Iterable[Mapping],  # {start, end, label}, not overlapping
-) -> Html:
-    "A text with its entities marked and named."
-    out, at = [], 0
-    for s in sorted(spans, key=lambda s: s["start"]):
-        out += [
-            esc(text[at : s["start"]], len(text)),
-            f"<mark>{esc(text[s['start'] : s['end']])}<small>{esc(s['label'])}</small></mark>",
-        ]
-        at = s["end"]
-    return Html("".join(out) + esc(text[at:], len(text)))
 
 # %% ../nbs/88_reporting.ipynb #368ad6af
 def page(

@@ -597,7 +597,7 @@ def show(
     "The widget of a panel. Raises `DataError` where the extra `lab` is not installed."
     return _widget_class()(panel, *more)
 
-# %% ../nbs/65_widgets.ipynb #396ad298
+# %% ../nbs/65_widgets.ipynb #caf6ce21
 def _is_place(s: Mapping, size: int | None) -> bool:
     "Is this a span with a beginning before its end, inside a text of this size?"
     ok = isinstance(s.get("start"), int) and isinstance(s.get("end"), int)
@@ -606,7 +606,7 @@ def _is_place(s: Mapping, size: int | None) -> bool:
 
 def mark_spans(
     text: str,
-    spans: Iterable[Mapping] | None,  # {start, end, label} in characters; they may nest and overlap
+    spans: Iterable[Mapping] | None = None,  # {start, end, label} in characters; they may nest and overlap
     *,
     hits: Iterable[tuple] = (),  # (start, end) of further pieces, such as what was searched for; or with a class
     more: bool = False,  # the text goes on after what is given here
@@ -647,7 +647,7 @@ def _wrapped(part: str, over: list[dict], end: int, size: int, kinds: dict) -> H
         piece = tag("mark", piece, last, class_=f"dt-k{kind} {s['look']}".strip())
     return piece
 
-# %% ../nbs/65_widgets.ipynb #9cee6e3f
+# %% ../nbs/65_widgets.ipynb #8b033083
 OPS = ("has", "lacks", "is", "matches", "over", "under", "empty", "filled")
 
 
@@ -656,6 +656,12 @@ def _blocks(ds: Dataset, column: str, size: int = 100_000) -> Iterator[pa.Chunke
     plain = ds.with_format("arrow").select_columns([column])
     for at in range(0, len(ds), size):
         yield plain[at : at + size].column(0)
+
+
+def _is_text(values) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
 
 
 def _class_names(values: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
@@ -681,9 +687,9 @@ def _words(values: pa.ChunkedArray, names: list[str] | None) -> tuple[pa.Chunked
         inner = [f.name for f in kind]
         values = pc.struct_field(values, next((n for n in ("label", "content", "text") if n in inner), inner[0]))
     values = _class_names(values, names) if names else values
-    return (values if pa.types.is_string(values.type) else values.cast(pa.string())), of
+    return (values if _is_text(values) else values.cast(pa.string())), of
 
-# %% ../nbs/65_widgets.ipynb #49b1cca5
+# %% ../nbs/65_widgets.ipynb #bc9bbbf7
 def _number(value: str, column: str) -> float:
     try:
         return float(value)
@@ -712,7 +718,7 @@ def _sizes(values):
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if _is_text(values):
         return pc.utf8_length(values)
     return pc.list_value_length(values) if pa.types.is_nested(values.type) else values
 
@@ -726,7 +732,7 @@ def _tested(values, names: list[str] | None, op: str, value: str, column: str) -
         least, sizes = _number(value, column), _sizes(values)
         found = pc.greater(sizes, least) if op == "over" else pc.less(sizes, least)
     elif op in ("empty", "filled"):
-        sized = pa.types.is_string(values.type) or pa.types.is_nested(values.type)
+        sized = _is_text(values) or pa.types.is_nested(values.type)
         found = pc.equal(_sizes(values), 0) if sized and not pa.types.is_struct(values.type) else pc.is_null(values)
         found = pc.or_(pc.fill_null(found, True), pc.is_null(values))
     else:
@@ -794,10 +800,9 @@ WORDS |= {
 }
 _CUT, _FIRST, _NEXT = 240, 4_000, 20_000  # characters: in a table, of an open row, and with each click on "more"
 
-# %% ../nbs/65_widgets.ipynb #347446f9
+# %% ../nbs/65_widgets.ipynb #a6c2c6a3
 def _read(ds: Dataset, rows: Sequence[int] | np.ndarray, columns: list[str], cut: int | None) -> list[dict]:
     "Rows as dicts, strings cut in Arrow before they become Python objects; a string's full length stands beside it."
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = ds.with_format("arrow").select_columns(columns)[[int(r) for r in rows]]
@@ -806,7 +811,7 @@ def _read(ds: Dataset, rows: Sequence[int] | np.ndarray, columns: list[str], cut
         values, names = table.column(c), getattr(ds.features[c], "names", None)
         if names:
             values = _class_names(values, names)
-        if cut and pa.types.is_string(values.type):
+        if cut and _is_text(values):
             sizes, values = pc.utf8_length(values).to_pylist(), pc.utf8_slice_codeunits(values, 0, cut)
             for row, n in zip(out, sizes):
                 row[c, "size"] = n
@@ -1157,7 +1162,7 @@ class Inspector(RowPicker):
                  (_cards if self.view == "cards" else _table)(self, live), _pager(self) if live else None]
         return Html("".join(p for p in parts if p))
 
-# %% ../nbs/65_widgets.ipynb #dcd00f76
+# %% ../nbs/65_widgets.ipynb #6c778e7d
 def _first_columns(ds: Dataset, text: str, spans: str, most: int = 6) -> list[str]:
     "The columns that are shown at first: what is read most, then the rest; ids and bytes only on request."
     late = {"uid", "source", "lang", "parent", "op", spans if text in ds.column_names else ""}
@@ -1166,14 +1171,17 @@ def _first_columns(ds: Dataset, text: str, spans: str, most: int = 6) -> list[st
     return (first + [c for c in flat if c not in first])[:most] or ds.column_names[:1]
 
 
-def _marked(p: Inspector, row: dict, cut: int) -> Html:
-    "The text of a row with its spans and with what was searched for."
-    text, size = row[p.text] or "", row.get((p.text, "size")) or len(row[p.text] or "")
+def _hits(p: Inspector, text: str) -> list[tuple[int, int]]:
+    "Where what was searched for stands in a text."
+    return [m.span() for m in re.finditer(re.escape(p.query), text, re.I)] if p.query else []
+
+
+def _marked(p: Inspector, row: dict, cut: int, more: Html | None = None) -> Html:
+    "The text of a row with its spans and with what was searched for; `more` follows where it was cut."
+    text, size = row[p.text][:cut], row.get((p.text, "size")) or len(row[p.text])
     spans = row.get(p.spans) if isinstance(row.get(p.spans), list) else []
-    hits = [m.span() for m in re.finditer(re.escape(p.query), text[:cut], re.I)] if p.query else []
-    marked = mark_spans(text[:cut], spans, hits=hits, more=size > cut, kinds=p.kinds)
-    rest = tag("span", " … " + p.word("went_on", n=size - cut), class_="dt-soft", data_skip=True) if size > cut else ""
-    return tag("span", Html(marked + rest), class_="dt-text")
+    marked = mark_spans(text, spans, hits=_hits(p, text), more=size > cut, kinds=p.kinds)
+    return tag("span", marked, tag("span", " … ", more, data_skip=True) if size > cut else None, class_="dt-text")
 
 
 def _page_rows(p: Inspector) -> list[dict]:
@@ -1195,10 +1203,18 @@ def _ticks(p: Inspector, r: dict, live: bool) -> tuple:
                        aria_label=p.word("open", r=r["at"] + 1))
 
 
-def _value(p: Inspector, r: dict, c: str) -> Html | str:
-    return _marked(p, r, _CUT) if c == p.text and isinstance(r[c], str) else _shown(r[c])
+def _value(p: Inspector, r: dict, c: str, live: bool) -> Html | str:
+    "What stands in a cell; a text that was cut ends with a link to the whole."
+    if not isinstance(r[c], str):
+        return _shown(r[c])
+    if c != p.text:
+        text = _shown(r[c])
+        return tag("span", mark_spans(text, hits=_hits(p, text)), class_="dt-text")
+    rest = p.word("went_on", n=r.get((c, "size"), len(r[c])) - _CUT)
+    more = button(rest, "open", r["at"], class_="dt-link") if live else tag("span", rest, class_="dt-soft")
+    return _marked(p, r, _CUT, more)
 
-# %% ../nbs/65_widgets.ipynb #79b4c973
+# %% ../nbs/65_widgets.ipynb #96f3d230
 def _table(p: Inspector, live: bool) -> Html:
     "The rows of the page as a table."
     rows = _page_rows(p)
@@ -1213,7 +1229,7 @@ def _table(p: Inspector, live: bool) -> Html:
     for r in rows:
         tick, number = _ticks(p, r, live)
         cells = [tag("td", tick, class_="dt-tick"), tag("td", number, class_="dt-at")]
-        cells += [tag("td", _value(p, r, c), class_=kinds[c], data_name=c) for c in p.columns]
+        cells += [tag("td", _value(p, r, c, live), class_=kinds[c], data_name=c) for c in p.columns]
         body.append(tag("tr", cells, data_id=r["at"], data_scope=True, class_="dt-open" if r["at"] == p.open else None))
     return tag("table", tag("thead", tag("tr", head)), tag("tbody", body))
 
@@ -1223,8 +1239,8 @@ def _cards(p: Inspector, live: bool) -> Html:
     cards = []
     for r in _page_rows(p):
         tick, number = _ticks(p, r, live)
-        rest = [[tag("dt", c), tag("dd", _value(p, r, c))] for c in p.columns if c != p.text]
-        text = tag("p", _value(p, r, p.text)) if p.text in p.columns else None
+        rest = [[tag("dt", c), tag("dd", _value(p, r, c, live))] for c in p.columns if c != p.text]
+        text = tag("p", _value(p, r, p.text, live)) if p.text in p.columns else None
         parts = [tag("div", tick, number, class_="dt-head"), text, tag("dl", rest) if rest else None]
         cards.append(tag("div", parts, class_="dt-box", data_id=r["at"], data_scope=True))
     return tag("div", cards, class_="dt-cards") if cards else tag("p", p.word("nothing"))
@@ -1272,7 +1288,7 @@ def _summary(p: Inspector, live: bool) -> Html:
              for i, f in enumerate(names)]
     return tag("div", tag("span", " · ".join(said), data_home=True, tabindex="-1"), chips, class_="dt-bar")
 
-# %% ../nbs/65_widgets.ipynb #fd051e77
+# %% ../nbs/65_widgets.ipynb #ff656a58
 def _pager(p: Inspector) -> Html:
     "Pages and ticks."
     ends = {"first": p.at == 0, "previous": p.at == 0, "next": p.at >= p.last, "last": p.at >= p.last}
@@ -1296,9 +1312,9 @@ def _opened(p: Inspector, live: bool) -> Html | None:
     shut = button(p.word("close"), "close", keys="Escape") if live else None
     parts = [tag("div", head, shut, class_="dt-bar dt-apart")]
     if text is not None:
-        more = button(p.word("more", n=min(_NEXT, len(text) - p.upto), all=len(text)), "more") \
-            if live and len(text) > p.upto else None
-        parts.append(tag("p", _marked(p, row, p.upto), more))
+        rest = p.word("more", n=min(_NEXT, len(text) - p.upto), all=len(text))
+        more = button(rest, "more", class_="dt-link") if live else tag("span", rest, class_="dt-soft")
+        parts.append(tag("p", _marked(p, row, p.upto, more)))
     rest = {c: v for c, v in row.items() if c != p.text or text is None}
     parts.append(tag("dl", [[tag("dt", c), tag("dd", _shown(v, 1_000))] for c, v in rest.items()]))
     parts += [tag("h4", p.word("story")), _story(p.ds, at) or tag("p", p.word("no_story"), class_="dt-soft")]

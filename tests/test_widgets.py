@@ -480,3 +480,11 @@ def test_nested_lists_are_searched():
     p = W.Inspector(ds, text="messages", lang="en")
     assert p.act("search", "你好") == "1 of 3 rows found"
     json.dumps(p.body(True))
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string"])
+def test_every_kind_of_string_is_text(kind):
+    ds = Dataset.from_dict({"text": ["a" * 900, None, "", "北京 b"]}, features=Features({"text": Value(kind)}))
+    p = W.Inspector(ds, lang="en")
+    assert "660 more characters" in p.body(True) and p.act("search", "B") == "1 of 4 rows found"
+    assert [W.rows_where(ds, "text", op, "3").sum() for op in ("over", "under", "empty")] == [2, 1, 2]
