@@ -171,7 +171,7 @@ def back(self: SpanEditor) -> bool:  # was there something
     self.spans, self.guesses, self.at, self.anchor = self._past.pop()
     return True
 
-# %% ../nbs/67_annotator.ipynb #ae2f1c9d
+# %% ../nbs/67_annotator.ipynb #54654da4
 @patch
 def mark(
     self: SpanEditor,
@@ -219,8 +219,10 @@ def accept(self: SpanEditor, every: bool = False) -> list[dict]:  # what was tak
     if not self.guesses:
         return []
     if every:
-        free = [g for g in self.guesses if not (self.flat and any(s["start"] < g["end"] and g["start"] < s["end"]
-                                                                  for s in self.spans))]
+        free = []
+        for g in self.guesses:
+            if not self.flat or all(s["end"] <= g["start"] or g["end"] <= s["start"] for s in self.spans + free):
+                free.append(g)
         self._keep()
         self.spans, self.guesses = _ordered(self.spans + free), [g for g in self.guesses if g not in free]
         return free
@@ -232,9 +234,10 @@ def accept(self: SpanEditor, every: bool = False) -> list[dict]:  # what was tak
     self._past[-1] = past
     return [new]
 
-# %% ../nbs/67_annotator.ipynb #21dfe333
+# %% ../nbs/67_annotator.ipynb #2d1add65
 WORDS |= {
-    "an_done": ("{n:,} of {all:,} done", "已完成 {n:,} / {all:,}"), "an_left": ("about {m:g} min left", "约剩 {m:g} 分钟"),
+    "an_done": ("{n:,} of {all:,} done", "已完成 {n:,} / {all:,}"),
+    "an_left": ("about {m:g} min left", "约剩 {m:g} 分钟"),
     "an_flagged": ("{n:,} flagged", "已标记问题 {n:,}"), "an_progress": ("Progress", "进度"),
     "an_all": ("Everything is decided.", "已全部完成。"), "an_labels": ("Labels", "标签"),
     "an_text": ("Text to label", "待标注文本"), "an_save": ("Save", "保存"), "an_skip": ("Skip", "跳过"),
@@ -248,15 +251,18 @@ WORDS |= {
     "an_spans": ("{n} span|{n} spans", "{n} 个标注"), "an_skipped": ("Skipped; it comes once more at the end.",
                                                                    "已跳过，最后会再次出现。"),
     "an_was_flagged": ("Flagged and taken out: {a}", "已标记并移出：{a}"),
-    "an_undone": ("Taken back; here it is again.", "已撤销，请重新判定。"), "an_back": ("Last change undone.", "已撤销上一步。"),
+    "an_undone": ("Taken back; here it is again.", "已撤销，请重新判定。"),
+    "an_back": ("Last change undone.", "已撤销上一步。"),
     "an_nothing": ("There is nothing to undo.", "没有可撤销的操作。"),
-    "an_select": ("Select some text first: Shift and arrow keys, or the mouse.", "请先选中文字：Shift 加方向键，或用鼠标。"),
+    "an_select": ("Select some text first: Shift and arrow keys, or the mouse.",
+                  "请先选中文字：Shift 加方向键，或用鼠标。"),
     "an_marked": ("“{t}” is {a}", "“{t}”标为 {a}"), "an_gone": ("; {n} overlapping removed", "；已移除 {n} 个重叠标注"),
     "an_erased": ("Removed: {a}", "已删除：{a}"), "an_no_span": ("No span here.", "此处没有标注。"),
     "an_no_guess": ("There is no suggestion.", "没有建议。"), "an_taken": ("Accepted: {a}", "已采纳：{a}"),
     "an_at": ("Character {n:,} of {all:,}", "第 {n:,} / {all:,} 字"), "an_chosen": ("Selected: “{t}”", "已选：“{t}”"),
     "an_stale": ("Not counted: it was meant for an item that is no longer shown.", "未计入：该操作针对的是上一条。"),
-    "an_part": ("Part {a:,}–{b:,} of {all:,} characters; the cursor leads on", "第 {a:,}–{b:,} 字，共 {all:,} 字；移动光标可继续"),
+    "an_part": ("Characters {a:,}–{b:,} of {all:,}; move the cursor to go on",
+                "第 {a:,}–{b:,} 字，共 {all:,} 字；移动光标可继续"),
     "an_keys_label": ("number keys decide · a accept · z undo · s skip · f flag · m comment · g guideline",
                       "数字键判定 · a 采纳 · z 撤销 · s 跳过 · f 标记问题 · m 备注 · g 规范"),
     "an_keys_spans": ("← → character · ↑ ↓ word · Shift extends · number key marks · Delete removes · Tab next span · "
@@ -483,7 +489,7 @@ def do_undo(self: Annotator, value=None):
     self.begin(event.get(self.kind))
     return self.word("an_undone")
 
-# %% ../nbs/67_annotator.ipynb #9644a237
+# %% ../nbs/67_annotator.ipynb #223b65d8
 def _drawn(p: Annotator, live: bool) -> Html:
     "The text with its spans, guesses, selection and cursor."
     a, b = p.ed.part()
@@ -514,7 +520,8 @@ def _text(p: Annotator, live: bool) -> Html:
         stops = {(s["start"], s["end"]) for s in p.ed.spans + p.ed.guesses}
         take = [s + k for k in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End")
                 for s in ("", "Shift+")] + ["Delete", "Backspace"]
-        take += ["Tab"] * any(s > p.ed.chosen for s in stops) + ["Shift+Tab"] * any(s < p.ed.chosen for s in stops)
+        take += ["Tab"] if any(s > p.ed.chosen for s in stops) else []
+        take += ["Shift+Tab"] if any(s < p.ed.chosen for s in stops) else []
         more |= dict(data_select="select", data_value=f"{p.turn}:{a}", data_caret=True, data_keys="key",
                      data_take=" ".join(take), role="textbox", aria_readonly="true", aria_multiline="true")
     out = tag("div", _drawn(p, live), lang=(p.row or {}).get("lang"), **more)
@@ -529,7 +536,7 @@ def _context(p: Annotator) -> Html | None:
     items = [[tag("dt", c), tag("dd", str(v)[:_PART], class_="dt-text")] for c, v in found]
     return tag("dl", items) if items else None
 
-# %% ../nbs/67_annotator.ipynb #2e76a525
+# %% ../nbs/67_annotator.ipynb #2f477fb9
 def _key(key: str, label: str) -> Html:
     return Html((tag("kbd", key) if key else "") + tag("span", label))
 
@@ -551,7 +558,8 @@ def _controls(p: Annotator) -> Html:
     turn = tag("input", type="hidden", name="turn", value=p.turn)
     if p.asking:
         ask = [turn, field(p.word("an_reason"), None, name="reason", class_="dt-grow", data_focus=f"f{p.place}"),
-               button(p.word("an_flag"), "flag", data_submit=True), button(p.word("an_cancel"), "cancel", keys="Escape")]
+               button(p.word("an_flag"), "flag", data_submit=True),
+               button(p.word("an_cancel"), "cancel", keys="Escape")]
         return tag("div", ask, class_="dt-bar", data_form=True)
     spans = p.kind == "spans"
     out = [turn, button(_key("⏎", p.word("an_save")), "save", keys="Enter") if spans else None]
@@ -559,7 +567,8 @@ def _controls(p: Annotator) -> Html:
         out += [button(_key("a", p.word("an_accept")), "accept", keys="a"),
                 button(_key("A", p.word("an_accept_all")), "accept", "all", keys="A") if spans else None]
     out += [button(_key("x", p.word("an_remove")), "erase", keys="x", off=p.ed.active() is None) if spans else None,
-            button(_key("s", p.word("an_skip")), "skip", keys="s"), button(_key("f", p.word("an_flag")), "flag", keys="f")]
+            button(_key("s", p.word("an_skip")), "skip", keys="s"),
+            button(_key("f", p.word("an_flag")), "flag", keys="f")]
     note = field(p.word("an_comment") + " (m)", "comment", p.note, data_key="m", class_="dt-grow")
     return Html(tag("div", _labels(p), tag("div", out, class_="dt-bar"), data_form=True)
                 + tag("div", note, class_="dt-bar"))
@@ -664,7 +673,7 @@ class Chooser(Annotator):
             if self.here and self.kind == "spans" else []
         return tag("div", [_answer(self, i, a, shared, live) for i, a in enumerate(self.here)], class_="dt-cards")
 
-# %% ../nbs/67_annotator.ipynb #cb57470c
+# %% ../nbs/67_annotator.ipynb #6bf9d9dc
 def _answer(p: Chooser, i: int, a: Answer, shared: list[dict], live: bool) -> Html:
     "One answer; spans that not everybody has stand out."
     if p.kind == "spans":
@@ -679,7 +688,8 @@ def _answer(p: Chooser, i: int, a: Answer, shared: list[dict], live: bool) -> Ht
     buttons = [turn, button(_key(a.key, p.word("an_choose")), "choose", i, keys=a.key),
                button(_key(a.key.upper(), p.word("an_edit")), "edit", i, keys=a.key.upper())
                if p.kind == "spans" else None]
-    return tag("div", tag("p", a.title, class_="dt-soft"), shown, tag("p", a.note, class_="dt-soft") if a.note else None,
+    note = tag("p", a.note, class_="dt-soft") if a.note else None
+    return tag("div", tag("p", a.title, class_="dt-soft"), shown, note,
                tag("div", buttons, class_="dt-pair", data_form=True) if live else None, class_="dt-box dt-answer",
                data_id=f"{p.turn}-{i}")
 
