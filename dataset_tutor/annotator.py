@@ -234,7 +234,7 @@ def accept(self: SpanEditor, every: bool = False) -> list[dict]:  # what was tak
     self._past[-1] = past
     return [new]
 
-# %% ../nbs/67_annotator.ipynb #77b40517
+# %% ../nbs/67_annotator.ipynb #0a42ee23
 WORDS |= {
     "an_done": ("{n:,} of {all:,} done", "已完成 {n:,} / {all:,}"),
     "an_left": ("about {m:g} min left", "约剩 {m:g} 分钟"),
@@ -243,7 +243,8 @@ WORDS |= {
     "an_text": ("Text to label", "待标注文本"), "an_save": ("Save", "保存"), "an_skip": ("Skip", "跳过"),
     "an_flag": ("Flag", "标记问题"), "an_undo": ("Undo", "撤销"), "an_accept": ("Accept", "采纳"),
     "an_accept_all": ("Accept all", "全部采纳"), "an_remove": ("Remove span", "删除标注"),
-    "an_comment": ("Comment", "备注"), "an_note": ("Note it", "记下"), "an_reason": ("What is wrong with this item?", "此条有什么问题？"),
+    "an_note": ("Note it", "记下"), "an_comment": ("Comment", "备注"),
+    "an_reason": ("What is wrong with this item?", "此条有什么问题？"),
     "an_cancel": ("Cancel", "取消"), "an_guide": ("Guideline", "标注规范"), "an_guess": ("suggested", "建议"),
     "an_before": ("before: {a}", "之前：{a}"), "an_noted": ("Comment noted; it is saved with the decision.",
                                                           "备注已记下，将随判定一起保存。"),
@@ -272,7 +273,7 @@ WORDS |= {
     "an_check": ("Check: {a}", "请检查：{a}"),
 }
 
-# %% ../nbs/67_annotator.ipynb #a7693e19
+# %% ../nbs/67_annotator.ipynb #4b13ffa8
 add_style("annotator", """
 W .dt-desk{display:grid;gap:.8em;grid-template-columns:minmax(0,1fr)}
 @container (min-width:860px){W .dt-desk{grid-template-columns:minmax(0,1fr) minmax(0,19em)}}
@@ -292,8 +293,10 @@ W kbd{font:inherit;font-size:.85em;color:var(--dt-soft);background:none;border:1
 W button[aria-pressed=true] kbd{color:inherit}
 W .dt-here{min-height:1.5em;margin:0 0 .6em} W .dt-grow{flex:1 1 12em;min-width:0} W .dt-grow>input{width:100%}
 W .dt-guide h3{font-size:1.08em;margin:0 0 .3em;color:inherit} W .dt-guide ul{margin:.2em 0;padding-left:1.2em}
-W .dt-guide mark{--k:var(--dt-accent)} W .dt-guide dl{display:block} W .dt-guide dd{margin:0 0 .5em} W .dt-guide dt{color:inherit}
-W .dt-answer{display:grid;grid-template-columns:minmax(0,1fr);gap:.3em;align-content:start} W .dt-answer p{margin:0}
+W .dt-guide mark{--k:var(--dt-accent)}
+W .dt-guide dl{display:block} W .dt-guide dd{margin:0 0 .5em} W .dt-guide dt{color:inherit}
+W .dt-answer{display:grid;grid-template-columns:minmax(0,1fr);gap:.3em;align-content:start}
+W .dt-answer p{margin:0}
 """)
 
 # %% ../nbs/67_annotator.ipynb #beb1a514
