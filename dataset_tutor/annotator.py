@@ -738,7 +738,7 @@ def _grouped(votes: list[dict], kind: str) -> list[list[dict]]:
         groups.setdefault(key, []).append(v)
     return sorted(groups.values(), key=len, reverse=True)
 
-# %% ../nbs/67_annotator.ipynb #b6b7f72b
+# %% ../nbs/67_annotator.ipynb #2d4110e8
 def _measured(votes: Dataset, n_boot: int = 300):
     "Agreement in the measure that fits the votes."
     kind, people = vote_kind(votes), len(set(votes["annotator"]))
@@ -754,15 +754,14 @@ class Adjudicator(Chooser):
 
     gives = (*Chooser.gives, "agreement", "disputed", "settled")
 
-    def __init__(self, sessions: Sequence[Session], session: Session, given: Dataset, blind: bool, **more):
-        self.given, self.agreement, kind = given, _measured(given), vote_kind(given)
-        self.disputed, answers = list(session._rows[0]), {}
-        votes = _by_item(given)
+    def __init__(self, session: Session, given: Dataset, disputed: Sequence[str], blind: bool, lang: str, **more):
+        self.given, self.agreement, self.disputed = given, _measured(given), list(disputed)
+        votes, kind, answers = _by_item(given), vote_kind(given), {}
         for uid in self.disputed:
-            answers[uid] = [Answer("abcde"[i] if i < 5 else "", _title(self, g, i, blind, more["lang"]), g[0][kind],
+            answers[uid] = [Answer("abcde"[i] if i < 5 else "", _title(g, i, blind, lang), g[0][kind],
                                    "; ".join(v["comment"] for v in g if v.get("comment")))
                             for i, g in enumerate(_grouped(votes[uid], kind))]
-        super().__init__(session, answers, **more)
+        super().__init__(session, answers, lang=lang, **more)
 
     @property
     def settled(self) -> Dataset:
@@ -775,16 +774,16 @@ class Adjudicator(Chooser):
         return make_votes(same + own, kind)
 
     def body(self, live: bool) -> Html:
-        return Html(tag("p", self.word("an_agree", a=repr(self.agreement)), class_="dt-soft") + super().body(live))
+        return Html(tag("p", self.word("an_agree", a=self.agreement), class_="dt-soft") + super().body(live))
 
 
-def _title(p: Adjudicator, group: list[dict], i: int, blind: bool, lang: str) -> str:
+def _title(group: list[dict], i: int, blind: bool, lang: str) -> str:
     "Whose answer it is, or only how many gave it."
     one, *many = WORDS["an_votes"][0 if lang == "en" else 1].split("|")
     votes = (one if len(group) == 1 or not many else many[0]).format(n=len(group))
     return f"{'ABCDE'[i] if i < 5 else i + 1} · " + (votes if blind else ", ".join(v["annotator"] for v in group))
 
-# %% ../nbs/67_annotator.ipynb #c4b84f6c
+# %% ../nbs/67_annotator.ipynb #89a8c325
 def adjudicate(
     sessions: Sequence[Session],  # of one guideline, by two or more annotators
     journal: str | os.PathLike | None = None,  # for the verdicts; None: adjudication.jsonl beside the first journal
@@ -813,7 +812,7 @@ def adjudicate(
     guide = sessions[0].guideline
     path = journal or sessions[0].journal.path.with_name("adjudication.jsonl")
     verdicts = Session(rows, guide, path, annotator, order="as is")
-    return show(Adjudicator(sessions, verdicts, votes, blind, columns=columns, lang=lang or guide.lang))
+    return show(Adjudicator(verdicts, votes, uids, blind, columns=columns, lang=lang or guide.lang))
 
 # %% ../nbs/67_annotator.ipynb #fa6f1a7f
 def _records(issues) -> list[dict]:
