@@ -72,16 +72,18 @@ def text_of(nb):
     return nb.widget.get_by_role("textbox", name="待标注文本")
 
 
-def point(nb, piece: str, place: float = 0.02):
-    "Where on the page a piece of the text begins, or ends (place=0.98)"
-    box = nb.page.evaluate("""piece => {
-        const area = document.querySelector(".dt-w [data-select]"), walk = document.createTreeWalker(area, 4);
-        for (let n; n = walk.nextNode();) {
-          const at = n.parentElement.closest("[data-skip]") ? -1 : n.data.indexOf(piece);
-          if (at < 0) continue;
-          const r = document.createRange(); r.setStart(n, at); r.setEnd(n, at + piece.length);
-          const b = r.getBoundingClientRect(); return [b.x, b.y, b.width, b.height];
-        } }""", piece)
+def point(nb, piece: str, place: float = 0.05):
+    "Where on the page a piece of the text is: its first character, or with place > 0.5 its last; marks may cut it"
+    box = nb.page.evaluate("""([piece, last]) => {
+        const area = document.querySelector(".dt-w [data-select]"), walk = document.createTreeWalker(area, 4), all = [];
+        for (let n; n = walk.nextNode();)
+          if (!n.parentElement.closest("[data-skip]")) for (let i = 0; i < n.data.length; i++) all.push([n, i]);
+        const at = all.map(([n, i]) => n.data[i]).join("").indexOf(piece);
+        if (at < 0) return null;
+        const [n, i] = all[last ? at + piece.length - 1 : at], r = document.createRange();
+        r.setStart(n, i); r.setEnd(n, i + 1);
+        const b = r.getBoundingClientRect(); return [b.x, b.y, b.width, b.height];
+      }""", [piece, place > 0.5])
     assert box, f"{piece} is not on the page"
     x, y, width, height = box
     return x + place * width, y + height / 2
@@ -92,7 +94,7 @@ def drag(nb, piece: str):
     nb.page.mouse.move(*point(nb, piece))
     nb.page.mouse.down()
     nb.page.mouse.move(*point(nb, piece, 0.5), steps=3)
-    nb.page.mouse.move(*point(nb, piece, 0.99), steps=3)
+    nb.page.mouse.move(*point(nb, piece, 0.95), steps=3)
     nb.page.mouse.up()
 
 
@@ -254,7 +256,7 @@ def test_doubted_labels_are_kept_changed_or_left(lab):
     nb.said("已保存：positive")
     press(nb, "u")
     nb.said("已标记并移出")
-    nb.widget.get_by_role("button", name="选择").first.click()
+    nb.widget.get_by_role("button", name="保留").click()
     nb.until("w.votes['label'][:]", ["positive", "negative"])
     assert nb.ask("w.votes['uid'][:] == [rated['uid'][0], rated['uid'][1]]")
     assert nb.page.evaluate("window.ran") is None
