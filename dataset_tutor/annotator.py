@@ -273,7 +273,7 @@ WORDS |= {
     "an_check": ("Check: {a}", "请检查：{a}"),
 }
 
-# %% ../nbs/67_annotator.ipynb #4b13ffa8
+# %% ../nbs/67_annotator.ipynb #e005320f
 add_style("annotator", """
 W .dt-desk{display:grid;gap:.8em;grid-template-columns:minmax(0,1fr)}
 @container (min-width:860px){W .dt-desk{grid-template-columns:minmax(0,1fr) minmax(0,19em)}}
@@ -284,6 +284,7 @@ W .dt-edit mark{padding:2px 1px} W .dt-edit mark small{user-select:none;font-siz
 W mark.dt-guess{background:none;border-bottom:3px dashed var(--k)}
 W mark.dt-active{background:color-mix(in srgb,var(--k) 42%,transparent)}
 W mark.dt-differs{background:color-mix(in srgb,var(--k) 40%,transparent)}
+W mark.dt-active small,W mark.dt-differs small{color:inherit}
 W mark.dt-sel{background:var(--dt-accent);color:var(--dt-on);border:0;padding:2px 0}
 W .dt-caret{background:none;border:0;padding:0;box-shadow:-2px 0 0 var(--dt-rule)}
 W .dt-edit:focus .dt-caret{box-shadow:-2px 0 0 var(--dt-accent)}
