@@ -74,6 +74,7 @@ def text_of(nb):
 
 def point(nb, piece: str, place: float = 0.05):
     "Where on the page a piece of the text is: its first character, or with place > 0.5 its last; marks may cut it"
+    text_of(nb).scroll_into_view_if_needed()
     box = nb.page.evaluate("""([piece, last]) => {
         const area = document.querySelector(".dt-w [data-select]"), walk = document.createTreeWalker(area, 4), all = [];
         for (let n; n = walk.nextNode();)
@@ -171,9 +172,11 @@ def test_three_chinese_spans_by_keyboard_then_by_mouse(lab):
 
 def test_the_mouse_may_leave_the_text_and_a_click_sets_the_cursor(lab):
     nb = lab.open(SPANS.replace("JOURNAL", "mouse.jsonl").replace("Session(ds,", "Session(ds.select([3]),"), "w")
+    nb.page.mouse.click(*point(nb, "到巴黎"))
+    nb.said("字")
     for piece, key in [("王芳", "1"), ("上海", "2"), ("巴黎", "2")]:
         drag(nb, piece)
-        nb.said(f"已选：“{piece}”")
+        nb.until("w.panel.text[slice(*w.panel.ed.chosen)]", piece, seconds=6)
         press(nb, key)
         nb.said(f"“{piece}”标为")
     nb.page.mouse.click(*point(nb, "上海", 0.5))
