@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from inspect import signature
 from itertools import pairwise
@@ -24,7 +24,7 @@ from .visualization import COLOURS
 
 # %% auto #0
 __all__ = ['THEMES', 'KINDS', 'WORDS', 'LANGS', 'OPS', 'Html', 'tag', 'contrast', 'interface_lang', 'Panel', 'button', 'field',
-           'choice', 'show', 'mark_spans', 'rows_where', 'RowFinder', 'RowPicker', 'Inspector', 'inspect']
+           'choice', 'add_style', 'show', 'mark_spans', 'rows_where', 'RowFinder', 'RowPicker', 'Inspector', 'inspect']
 
 # %% ../nbs/65_widgets.ipynb #34bd8b68
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def contrast(
     low, high = sorted((light(one), light(other)))
     return (high + 0.05) / (low + 0.05)
 
-# %% ../nbs/65_widgets.ipynb #9bf3e27a
+# %% ../nbs/65_widgets.ipynb #3a9baedf
 _FONT = 'system-ui, "Noto Sans SC", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif'
 _CSS_BASE = f"""
 W{{container-type:inline-size;box-sizing:border-box;width:100%;padding:.8em;border:1px solid var(--dt-rule);
@@ -99,7 +99,7 @@ W .dt-box{{border:1px solid var(--dt-rule);border-radius:6px;padding:.6em .8em;m
 W mark{{background:color-mix(in srgb,var(--k) 18%,transparent);color:inherit;
  border-bottom:2px solid var(--k);padding:0 1px}}
 W mark mark{{padding-bottom:3px}} W mark mark mark{{padding-bottom:6px}}
-W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 0;vertical-align:baseline}}
+W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 .3em;vertical-align:baseline}}
 W .dt-hit{{background:var(--dt-hit);border:0;padding:0}}
 W del{{color:var(--dt-bad)!important}} W ins{{color:var(--dt-good)!important}}
 """
@@ -152,6 +152,9 @@ W dl{grid-template-columns:1fr} W dd{padding-left:.8em}
 """
 
 # %% ../nbs/65_widgets.ipynb #31ea3cdc
+_MORE: dict[str, str] = {}
+
+
 def _style(root: str = ".dt-w.dt-w") -> str:
     "The whole style, for elements of the class `dt-w`."
     def variables(theme):
@@ -159,7 +162,7 @@ def _style(root: str = ".dt-w.dt-w") -> str:
     kinds = "".join(f"W .dt-k{i}{{--k:{c}}}" for i, c in enumerate(KINDS))
     dark = ",".join(f"{page} W" for page in ('[data-jp-theme-light="false"]', 'html[data-theme="dark"]'))
     rules = f"W{{{variables('light')}}}{dark}{{{variables('dark')};color-scheme:dark}}{kinds}"
-    rules += _CSS_BASE + _CSS_CONTROLS + _CSS_TABLE
+    rules += _CSS_BASE + _CSS_CONTROLS + _CSS_TABLE + "".join(_MORE.values())
     return re.sub(r"\n\s*", "", re.sub(r"\bW(?=[\s.,:>{\[])", root, rules))
 
 # %% ../nbs/65_widgets.ipynb #61ee935b
@@ -346,8 +349,7 @@ function listen(root, send) {
   root.addEventListener("input", e => { if (e.target.dataset.live && !e.isComposing) soon(e.target); });
   root.addEventListener("compositionend", e => { if (e.target.dataset.live) soon(e.target); });
   root.addEventListener("change", ({ target: t }) => {
-    if (!t.matches(TYPED) || !t.dataset.act || last.get(t) === t.value) return;
-    (t.type === "range" && t.dataset.live ? soon : typed)(t);          // each arrow key on a slider is a change
+    if (t.matches(TYPED) && t.dataset.act && last.get(t) !== t.value) typed(t);
   });
   root.addEventListener("click", e => {
     const t = e.target.closest("[data-act]");
@@ -404,14 +406,25 @@ function marking(root, send) {
   const up = n => (n.nodeType === 1 ? n : n.parentElement).closest("[data-select]");
   const look = () => {
     const s = document.getSelection(), r = s.rangeCount ? s.getRangeAt(0) : null;
-    if (!r || s.isCollapsed) return;
-    const area = up(r.startContainer);
-    if (!area || area !== up(r.endContainer) || !root.contains(area)) return;
-    const start = characters(area, r.startContainer, r.startOffset);
-    const end = characters(area, r.endContainer, r.endOffset);
-    if (start < end) send({ act: area.dataset.select, value: area.dataset.value ?? null, start, end });
+    const area = r && (up(r.startContainer) ?? up(r.endContainer));
+    if (!area || !root.contains(area)) return;
+    const all = document.createRange();                           // what was dragged beyond the text is cut off
+    all.selectNodeContents(area);
+    const before = r.compareBoundaryPoints(Range.START_TO_START, all) < 0;
+    const after = r.compareBoundaryPoints(Range.END_TO_END, all) > 0;
+    const from = before ? all : r, to = after ? all : r;
+    const start = characters(area, from.startContainer, from.startOffset);
+    const end = characters(area, to.endContainer, to.endOffset);
+    if (start < end || (start === end && "caret" in area.dataset))
+      send({ act: area.dataset.select, value: area.dataset.value ?? null, start, end });
   };
-  root.addEventListener("mouseup", () => setTimeout(look));
+  let away = false;                                               // a click on a button selects nothing anew
+  root.addEventListener("mousedown", e => { away = !e.target.closest("[data-select]"); });
+  const ended = () => { if (!away) setTimeout(look); };
+  root.addEventListener("mouseup", ended);
+  root.addEventListener("mouseleave", e => {
+    if (e.buttons && !away) document.addEventListener("mouseup", ended, { once: true });
+  });
 }
 function lasso(root, send) {
   let area, points;
@@ -458,13 +471,8 @@ function render({ model, el }) {
     if (token !== focused && wish && had) wish.focus();
     else if (had && !root.contains(root.getRootNode().activeElement))
       (body.querySelector("[data-home]") ?? root).focus();
-    focused = token; mine();
+    focused = token;
   };
-  const mine = () => {                // JupyterLab looks for this on the element itself before it takes its arrow keys
-    const at = root.getRootNode().activeElement;
-    if (root.contains(at)) at.dataset.lmSuppressShortcuts = "true";
-  };
-  root.addEventListener("focusin", mine);
   listen(root, send); keyboard(root, send); marking(root, send); lasso(root, send);
   model.on("change:tick", draw); draw();
   return () => { clearTimeout(waiting); model.off("change:tick", draw); };
@@ -488,6 +496,15 @@ def _surface_class() -> type:
         tick = traitlets.Int(0).tag(sync=True)
 
     return Surface
+
+
+def add_style(
+    name: str,  # of the widget that needs them
+    rules: str,  # in which `W` stands for the widget, as in "W .my-part{color:var(--dt-soft)}"
+):
+    "Rules for a widget of another chapter."
+    _MORE[name] = rules
+    _surface_class.cache_clear()
 
 
 def _has_page() -> bool:
@@ -580,7 +597,7 @@ def show(
     "The widget of a panel. Raises `DataError` where the extra `lab` is not installed."
     return _widget_class()(panel, *more)
 
-# %% ../nbs/65_widgets.ipynb #bd457cf7
+# %% ../nbs/65_widgets.ipynb #caf6ce21
 def _is_place(s: Mapping, size: int | None) -> bool:
     "Is this a span with a beginning before its end, inside a text of this size?"
     ok = isinstance(s.get("start"), int) and isinstance(s.get("end"), int)
@@ -591,15 +608,16 @@ def mark_spans(
     text: str,
     spans: Iterable[Mapping] | None = None,  # {start, end, label} in characters; they may nest and overlap
     *,
-    hits: Iterable[tuple[int, int]] = (),  # further pieces to be marked, such as what was searched for
+    hits: Iterable[tuple] = (),  # (start, end) of further pieces, such as what was searched for; or with a class
     more: bool = False,  # the text goes on after what is given here
     kinds: dict[str, int] | None = None,  # label -> number of its colour; new labels are added
+    looks: Callable[[Mapping], str] | None = None,  # span -> a further class for its mark
 ) -> Html:
     "A text with its spans marked and named. The names stand in elements with `data-skip`: they are not the text."
     kinds, spans = {} if kinds is None else kinds, list(spans or ())
-    good = [dict(s, hit=False) for s in spans if _is_place(s, None if more else len(text))]
-    good += [dict(start=a, end=b, label=None, hit=True) for a, b in hits]
-    good = sorted((s for s in good if s["start"] < len(text)), key=lambda s: (s["start"], -s["end"], s["hit"]))
+    good = [dict(s, hit="", look=looks(s) if looks else "") for s in spans if _is_place(s, None if more else len(text))]
+    good += [dict(start=a, end=b, label=None, hit=(*look, "dt-hit")[0]) for a, b, *look in hits]
+    good = sorted((s for s in good if s["start"] < len(text)), key=lambda s: (s["start"], -s["end"], bool(s["hit"])))
     borders = sorted({0, len(text), *(s["start"] for s in good), *(min(s["end"], len(text)) for s in good)})
     out, open_, at = [], [], 0
     for a, b in pairwise(borders):
@@ -622,11 +640,11 @@ def _wrapped(part: str, over: list[dict], end: int, size: int, kinds: dict) -> H
     piece = Html(escape(part))
     for s in reversed(over):
         if s["hit"]:
-            piece = tag("mark", piece, class_="dt-hit")
+            piece = tag("mark", piece, class_=s["hit"])
             continue
         kind = kinds.setdefault(_name(s), len(kinds)) % len(KINDS)
-        last = tag("small", f" {_name(s)}", data_skip=True) if min(s["end"], size) == end else None
-        piece = tag("mark", piece, last, class_=f"dt-k{kind}")
+        last = tag("small", _name(s), data_skip=True) if min(s["end"], size) == end else None
+        piece = tag("mark", piece, last, class_=f"dt-k{kind} {s['look']}".strip())
     return piece
 
 # %% ../nbs/65_widgets.ipynb #8b033083
