@@ -80,7 +80,7 @@ def contrast(
     low, high = sorted((light(one), light(other)))
     return (high + 0.05) / (low + 0.05)
 
-# %% ../nbs/65_widgets.ipynb #3a9baedf
+# %% ../nbs/65_widgets.ipynb #9bf3e27a
 _FONT = 'system-ui, "Noto Sans SC", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif'
 _CSS_BASE = f"""
 W{{container-type:inline-size;box-sizing:border-box;width:100%;padding:.8em;border:1px solid var(--dt-rule);
@@ -99,7 +99,7 @@ W .dt-box{{border:1px solid var(--dt-rule);border-radius:6px;padding:.6em .8em;m
 W mark{{background:color-mix(in srgb,var(--k) 18%,transparent);color:inherit;
  border-bottom:2px solid var(--k);padding:0 1px}}
 W mark mark{{padding-bottom:3px}} W mark mark mark{{padding-bottom:6px}}
-W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 .3em;vertical-align:baseline}}
+W mark small,W .dt-hit small{{color:var(--dt-soft);font-size:.8em;padding:0 .15em 0 0;vertical-align:baseline}}
 W .dt-hit{{background:var(--dt-hit);border:0;padding:0}}
 W del{{color:var(--dt-bad)!important}} W ins{{color:var(--dt-good)!important}}
 """
@@ -349,7 +349,8 @@ function listen(root, send) {
   root.addEventListener("input", e => { if (e.target.dataset.live && !e.isComposing) soon(e.target); });
   root.addEventListener("compositionend", e => { if (e.target.dataset.live) soon(e.target); });
   root.addEventListener("change", ({ target: t }) => {
-    if (t.matches(TYPED) && t.dataset.act && last.get(t) !== t.value) typed(t);
+    if (!t.matches(TYPED) || !t.dataset.act || last.get(t) === t.value) return;
+    (t.type === "range" && t.dataset.live ? soon : typed)(t);          // each arrow key on a slider is a change
   });
   root.addEventListener("click", e => {
     const t = e.target.closest("[data-act]");
@@ -471,8 +472,13 @@ function render({ model, el }) {
     if (token !== focused && wish && had) wish.focus();
     else if (had && !root.contains(root.getRootNode().activeElement))
       (body.querySelector("[data-home]") ?? root).focus();
-    focused = token;
+    focused = token; mine();
   };
+  const mine = () => {                // JupyterLab looks for this on the element itself before it takes its arrow keys
+    const at = root.getRootNode().activeElement;
+    if (root.contains(at)) at.dataset.lmSuppressShortcuts = "true";
+  };
+  root.addEventListener("focusin", mine);
   listen(root, send); keyboard(root, send); marking(root, send); lasso(root, send);
   model.on("change:tick", draw); draw();
   return () => { clearTimeout(waiting); model.off("change:tick", draw); };
@@ -597,7 +603,7 @@ def show(
     "The widget of a panel. Raises `DataError` where the extra `lab` is not installed."
     return _widget_class()(panel, *more)
 
-# %% ../nbs/65_widgets.ipynb #caf6ce21
+# %% ../nbs/65_widgets.ipynb #bd457cf7
 def _is_place(s: Mapping, size: int | None) -> bool:
     "Is this a span with a beginning before its end, inside a text of this size?"
     ok = isinstance(s.get("start"), int) and isinstance(s.get("end"), int)
@@ -643,7 +649,7 @@ def _wrapped(part: str, over: list[dict], end: int, size: int, kinds: dict) -> H
             piece = tag("mark", piece, class_=s["hit"])
             continue
         kind = kinds.setdefault(_name(s), len(kinds)) % len(KINDS)
-        last = tag("small", _name(s), data_skip=True) if min(s["end"], size) == end else None
+        last = tag("small", f" {_name(s)}", data_skip=True) if min(s["end"], size) == end else None
         piece = tag("mark", piece, last, class_=f"dt-k{kind} {s['look']}".strip())
     return piece
 
