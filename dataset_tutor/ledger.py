@@ -151,8 +151,8 @@ def ablate(
     "What each step (or group of steps) adds to all others: the whole pipeline against the pipeline without it."
     steps = _steps(pipeline)
     groups = [[i] for i in range(len(steps))] if leave_out is None else [sorted(set(g)) for g in leave_out]
-    if bad := next((g for g in groups if not g or g[0] < 0 or g[-1] >= len(steps)), None):
-        raise DataError(f"{bad} names no steps of {len(steps)}", fix=f"give positions from 0 to {len(steps) - 1}")
+    if bad := [g for g in groups if not g or g[0] < 0 or g[-1] >= len(steps)]:
+        raise DataError(f"{bad[0]} names no steps of {len(steps)}", fix=f"give positions from 0 to {len(steps) - 1}")
     found = []
     for g in groups:
         rest = [s for i, s in enumerate(steps) if i not in g]
