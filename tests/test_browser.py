@@ -62,6 +62,7 @@ def test_the_front_end_hears_everything_and_runs_nothing(lab):
     assert nb.ask("w.heard.count('1')") == 1
     nb.page.evaluate("""() => {                  // from 😀 to 北, over the label between them
         const t = document.querySelector(".dt-w [data-select]").childNodes, r = document.createRange();
+        t[0].parentElement.dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
         r.setStart(t[0], 1); r.setEnd(t[2], 1);
         document.getSelection().removeAllRanges(); document.getSelection().addRange(r);
         t[0].parentElement.dispatchEvent(new MouseEvent("mouseup", { bubbles: true })); }""")
