@@ -43,6 +43,31 @@ def stage(source: Path, folder: Path) -> str:
     return page
 
 
+def has_picture(cell) -> bool:
+    "Is there a plot, or what a widget leaves behind?"
+    if cell.cell_type != "code":
+        return False
+    shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return any("image/png" in data or "dt-still" in text_of(data.get("text/html", "")) for data in shown)
+
+
+def gallery(pages: list[str], folder: Path) -> str:
+    "A page with every plot and widget of the chapters, each under the line that made it; the page's name"
+    nb = read_nb(folder / f"{pages[0]}.ipynb")
+    nb.cells = [mk_cell("# Gallery\n\n> Every plot and widget of the course, under the line that made it.", "markdown")]
+    for page in pages:
+        cells = read_nb(folder / f"{page}.ipynb").cells
+        found = [cell for cell in cells if has_picture(cell)]
+        if found:
+            title = cells[0].source.splitlines()[0].lstrip("# ")
+            nb.cells.append(mk_cell(f"## [{title}]({page}.ipynb)", "markdown"))
+        for cell in found:
+            cell.source = cell.source.splitlines()[-1] if cell.source.count("\n") > 2 else cell.source
+            nb.cells.append(cell)
+    write_nb(nb, folder / "gallery.ipynb")
+    return "gallery"
+
+
 def main() -> None:
     config = get_config()
     work, site = config.config_path / "_sphinx", config.config_path / config.doc_path
@@ -51,7 +76,8 @@ def main() -> None:
     source.mkdir(parents=True)
     pages = [stage(page, source) for page in sorted(processed().glob("*.ipynb"))]
     start = read_nb(source / "index.ipynb")
-    chapters = "\n".join(page for page in pages if page != "index")
+    pages = [page for page in pages if page != "index"]
+    chapters = "\n".join([*pages, gallery(pages, source)])
     start.cells.append(mk_cell(f"```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{chapters}\n```", "markdown"))
     write_nb(start, source / "index.ipynb")
     failed = sphinx(["-q", "-W", "--keep-going", "-b", "html", "-c", str(config.config_path / "docs"), str(source),
