@@ -121,7 +121,7 @@ def _width(text: str) -> int:
 
 def _short(name: object, width: int = 22) -> str:
     "A name on one line, without control characters, cut to `width`."
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split()) or "(empty)"
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(name)[:500]).split()) or "(empty)"
     if _width(text) <= width:
         return text
     while _width(text) > width - 1:
