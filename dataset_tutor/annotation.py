@@ -26,7 +26,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .columns import as_spans
-from .core import DataError, escape, make_uid
+from .core import DataError, escape, make_uid, read_yaml
 from .tagging import CJK, check_spans
 from .tasks import get_task, guess_task
 
@@ -393,13 +393,7 @@ def from_yaml(
     text: str,
 ) -> Guideline:
     "The guideline that `to_yaml` or a person wrote. Raises `DataError` for anything else; nothing in it is run."
-    import yaml
-
-    try:
-        read = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise DataError(f"this is not YAML ({' '.join(str(e).split())[:120]})", fix="compare with to_yaml") from e
-    return _build(Guideline, read, "guideline")
+    return _build(Guideline, read_yaml(text, "to_yaml"), "guideline")
 
 # %% ../nbs/30_annotation.ipynb #a06d5fd7
 def version(

@@ -17,7 +17,7 @@ from .columns import guess_lang
 from .core import DataError, apply_edits, escape, make_uid, pick_rows, step
 from .deduplication import _contained, _distinct, _near, _some_edits, _weights, similarity
 from .distribution import SPLITS, _group_columns, part
-from .models import embed, need
+from .models import default_encoder, embed, need
 
 # %% auto #0
 __all__ = ['KINDS', 'ATTACKS', 'Inflation', 'linear_scores', 'Audit', 'audit_split', 'plant_leaks']
@@ -144,7 +144,7 @@ _MOST_EMBEDDED = 5000  # texts, unless meaning= is given
 def _same_meaning(ledger: _Ledger, keys_at: np.ndarray, texts: list, threshold: float | None, model):
     "Rows of different parts whose vectors are alike and that nothing else connects."
     rows = np.flatnonzero(keys_at >= 0)
-    model = model or ("zh-small" if guess_lang(texts[i] for i in rows[:2000]) == "zh" else "en-small")
+    model = model or default_encoder(texts[i] for i in rows[:2000])
     threshold = _TWINS.get(str(model), 0.95) if threshold is None else threshold
     distinct = {t: k for k, t in enumerate(dict.fromkeys(texts[i] for i in rows))}
     vectors, at = embed(list(distinct), model), np.array([distinct[texts[i]] for i in rows])

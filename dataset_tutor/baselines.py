@@ -20,6 +20,8 @@ from .evaluation import Report, classification_metrics, ner_metrics
 from .models import need
 from dataset_tutor.tagging import (
     CJK,
+    best_path,
+    bio_penalties,
     cut_offsets,
     entity_types,
     spans_to_tags,
@@ -249,28 +251,6 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
     x = x - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
-def _forbidden(tags: Sequence[str]) -> np.ndarray:
-    "(previous, next) penalties of BIO: I-X only after B-X or I-X. The last row stands for the beginning."
-    no = np.zeros((len(tags) + 1, len(tags)))
-    for j, tag in enumerate(tags):
-        if tag.startswith("I-"):
-            no[:, j] = [0 if before in (tag, "B" + tag[1:]) else -1e9 for before in [*tags, "O"]]
-    return no
-
-def _viterbi(scores: np.ndarray, # (places, tags) log-probabilities
-             penalties: np.ndarray, # from `_forbidden`
-             ) -> np.ndarray: # the best legal tags
-    "The best sequence of tags in which every step is allowed."
-    best, back = scores[0] + penalties[-1], []
-    for row in scores[1:]:
-        through = best[:, None] + penalties[:-1]
-        back.append(through.argmax(0))
-        best = through.max(0) + row
-    path = [int(best.argmax())]
-    for step in reversed(back):
-        path.append(int(step[path[-1]]))
-    return np.array(path[::-1])
-
 # %% ../nbs/69_baselines.ipynb #26d25152
 @dataclass(repr=False)
 class LinearTagger(Fitted):
@@ -297,10 +277,10 @@ def _tagged(model, texts: Sequence[str], tags: list[str]) -> list[list[dict]]:
     logp = np.full((x.shape[0], len(tags)), -30.0)
     logp[:, model.classes_] = _log_softmax(model.decision_function(x)) if len(model.classes_) > 2 else np.log(
         np.clip(model.predict_proba(x), 1e-12, 1))
-    no, out, at = _forbidden(tags), [], 0
+    no, out, at = bio_penalties(tags), [], 0
     for o in offsets:
         p, at = logp[at:at + len(o)], at + len(o)
-        out.append(_spans_of(o, p, _viterbi(p, no), tags) if len(o) else [])
+        out.append(_spans_of(o, p, best_path(p, no), tags) if len(o) else [])
     return out
 
 # %% ../nbs/69_baselines.ipynb #befa349a

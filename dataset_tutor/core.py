@@ -26,8 +26,9 @@ from rapidfuzz.distance import Levenshtein
 # %% auto #0
 __all__ = ['COLUMNS', 'Edit', 'VERBS', 'DataError', 'LeakageError', 'escape', 'make_uid', 'add_uids', 'diff_edits', 'apply_edits',
            'move_spans', 'Edited', 'resub', 'Record', 'unpack_trail', 'records', 'add_record', 'History', 'history',
-           'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper', 'RowFilter', 'row_filter', 'dropped',
-           'Story', 'mark_changes', 'story', 'write_rows', 'read_rows', 'fingerprint', 'show_progress', 'progress']
+           'fill_column', 'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper', 'RowFilter',
+           'row_filter', 'dropped', 'Story', 'mark_changes', 'story', 'write_rows', 'read_rows', 'read_yaml',
+           'fingerprint', 'show_progress', 'progress']
 
 # %% ../nbs/00_core.ipynb #d55e5ba1
 if TYPE_CHECKING:
@@ -368,6 +369,19 @@ def _changed_rows(old: Dataset, new: Dataset, columns: list[str]) -> dict[int, d
             if x != y:
                 before.setdefault(i, {})[c] = x
     return before
+
+
+def fill_column(
+    ds: Dataset,
+    column: str,
+    values: list,
+    feature=None,  # None: as it was
+) -> Dataset:
+    "The rows with other values in a column, in its old place, or with a new column."
+    if column not in ds.column_names:
+        return ds.add_column(column, values, feature=feature)
+    order, feature = ds.column_names, feature or ds.features[column]
+    return ds.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
 
 
 def pick_rows(
@@ -842,6 +856,19 @@ def read_rows(
     with pq.ParquetFile(path) as f:
         meta, table = f.metadata.metadata or {}, f.read()
     return _with_records(Dataset(table), [Record(**r) for r in json.loads(meta.get(_META, b"[]"))])
+
+
+def read_yaml(
+    text: str,
+    like: str,  # what such a text should be compared with, for messages
+):  # plain values
+    "YAML as plain values; nothing in it is run. Raises `DataError` for anything else."
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        raise DataError(f"this is not YAML ({' '.join(str(e).split())[:120]})", fix=f"compare with {like}") from e
 
 # %% ../nbs/00_core.ipynb #5c41d3d4
 def fingerprint(

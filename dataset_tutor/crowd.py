@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .agreement import CodedVotes, bootstrap, code_votes
+from .agreement import CodedVotes, _one_vote_each, bootstrap, code_votes
 from .core import DataError, make_uid, step
-from .tagging import check_spans
+from .tagging import best_path, bio_penalties, check_spans, tags_to_spans
 
 # %% auto #0
 __all__ = ['AGGREGATORS', 'DawidSkene', 'dawid_skene', 'aggregate', 'apply_labels', 'CostCurve', 'cost_curve', 'draw_votes',
@@ -471,38 +471,15 @@ def _pieces(spans_of: list[list[dict]]) -> tuple[list[tuple[int, int]], list[lis
         tags.append(row)
     return pieces, tags
 
-
-def _legal(names: Sequence[str]) -> np.ndarray:
-    "(tag before, tag) penalties; the last row stands for the beginning."
-    no = np.zeros((len(names) + 1, len(names)))
-    for j, tag in enumerate(names):
-        if tag.startswith("I-"):
-            no[:, j] = [0.0 if before in ("B-" + tag[2:], tag) else -1e9 for before in [*names, "O"]]
-    return no
-
-
-def _best_path(log: np.ndarray, no: np.ndarray) -> np.ndarray:
-    "The most probable legal sequence of tags (Viterbi 1967)."
-    best, back = log[0] + no[-1], []
-    for row in log[1:]:
-        through = best[:, None] + no[:-1]
-        back.append(through.argmax(0))
-        best = through.max(0) + row
-    path = [int(best.argmax())]
-    for step_ in reversed(back):
-        path.append(int(step_[path[-1]]))
-    return np.array(path[::-1])
-
 # %% ../nbs/33_crowd.ipynb #df8cb901
 def _aggregate_spans(votes: Dataset, how: str, seed: int) -> Dataset:
     from datasets import Dataset
 
     _known(how, ["exact", *(a for a in AGGREGATORS if a != "crowdlab")])
     by_item: dict[str, list] = {}
+    _one_vote_each(votes)
     plain = votes.with_format(None)
     for uid, who, spans in zip(*(plain[c][:] for c in ("uid", "annotator", "spans"))):
-        if any(who == w for w, _ in by_item.get(uid, [])):
-            raise DataError(f"{who!r} voted twice on this item", "annotator", uid, "keep the last vote of each")
         by_item.setdefault(uid, []).append((who, list(spans or [])))
     found = _exact(by_item) if how == "exact" else _by_pieces(by_item, how, seed)
     uids = list(by_item)
@@ -542,21 +519,11 @@ def _by_pieces(by_item: dict, how: str, seed: int) -> dict:
     coded = CodedVotes(units, list(names), kinds, np.array([at[u] for u in item]), np.array(who),
                        np.array([number[t] for t in said]))
     p, _ = AGGREGATORS[how](coded, seed=seed)
-    log, no, first = np.log(np.maximum(p, 1e-12)), _legal(kinds), 0
+    log, no, first = np.log(np.maximum(p, 1e-12)), bio_penalties(kinds), 0
     for uid, pieces in cut.items():
         if pieces:
             here = slice(first, first + len(pieces))
-            path, first = _best_path(log[here], no), first + len(pieces)
-            out[uid] = _joined(pieces, [kinds[t] for t in path]), float(p[here][np.arange(len(path)), path].min())
+            path, first = best_path(log[here], no), first + len(pieces)
+            sure = float(p[here][np.arange(len(path)), path].min())
+            out[uid] = tags_to_spans(pieces, [kinds[t] for t in path])[0], sure
     return out
-
-
-def _joined(pieces: list[tuple[int, int]], tags: list[str]) -> list[dict]:
-    "Spans of a legal sequence of tags."
-    spans: list[dict] = []
-    for (a, b), tag in zip(pieces, tags):
-        if tag.startswith("B-"):
-            spans.append(dict(start=a, end=b, label=tag[2:]))
-        elif tag.startswith("I-"):
-            spans[-1]["end"] = b
-    return spans

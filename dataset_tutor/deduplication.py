@@ -19,9 +19,8 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
 from .cleaning import _labels, text_key
-from .columns import guess_lang
 from .core import DataError, Edit, make_uid, move_spans, pick_rows, progress, step
-from .models import embed, need
+from .models import default_encoder, embed, need
 from .noise import _edited
 
 # %% auto #0
@@ -657,7 +656,7 @@ def meaning_pairs(
         if first.setdefault(t, i) != i:
             copies.append((first[t], i, 1.0))
     rows = np.fromiter(first.values(), dtype=np.int64, count=len(first))
-    vectors = embed(list(first), model or ("zh-small" if guess_lang(texts) == "zh" else "en-small"))
+    vectors = embed(list(first), model or default_encoder(texts))
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     found = [np.array(copies).reshape(-1, 3).T]
     for members in _cells(vectors, cell, seed):

@@ -29,7 +29,7 @@ from .core import DataError, LeakageError, Step, Verb, diff_edits, fingerprint, 
 from .distribution import families, split
 from .evaluation import Interval, Report, classification_metrics, ner_metrics
 from .models import embed, embed_tokens, need
-from .tagging import CJK, tags_to_spans
+from .tagging import CJK, tags_to_spans, word_tags
 from .tasks import get_task, guess_task
 from .visualization import metric_name
 
@@ -234,16 +234,6 @@ def _softmax_regression(x: np.ndarray, y: np.ndarray, seed: int, lr: float = 0.0
     return w[:-1] / sd[:, None], w[-1] - (mean / sd) @ w[:-1]
 
 # %% ../nbs/80_effects.ipynb #e940d606
-def _word_tags(offsets: Sequence[tuple[int, int]], spans: Sequence[dict]) -> list[str]:
-    "BIO tags for words; a word that a span covers in part belongs to it."
-    tags = ["O"] * len(offsets)
-    for s in spans:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
-        for n, i in enumerate(inside):
-            tags[i] = ("I-" if n else "B-") + s["label"]
-    return tags
-
-
 _LATEST: dict[str, dict] = {}  # model -> text -> (offsets, vectors) of the last effect, which the next one often needs
 
 
@@ -267,7 +257,7 @@ def _fast_entities(arms: list[_Arm], names: list[str], model: str, options: dict
         for a in progress(arms, "training probes"):
             train, gold = a.train()
             x = np.concatenate([vectors[t][1] for t in train])
-            tags = [t for text, spans in zip(train, gold) for t in _word_tags(vectors[text][0], spans)]
+            tags = [t for text, spans in zip(train, gold) for t in word_tags(vectors[text][0], spans)]
             tags, y = np.unique(tags, return_inverse=True)
             w, b = _softmax_regression(x, y, a.seed)
             out.append([_spans(*vectors[t], tags, w, b) for t in a.test])

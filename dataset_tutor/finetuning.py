@@ -28,14 +28,12 @@ import numpy as np
 from dataset_tutor.baselines import (
     Fitted,
     _as_class,
-    _forbidden,
     _is_chinese,
     _judged,
     _log_softmax,
     _prepare,
     _report,
     _Rows,
-    _viterbi,
     baseline,
 )
 from .core import DataError
@@ -49,7 +47,7 @@ from dataset_tutor.models import (
     pick_device,
     pick_dtype,
 )
-from .tagging import IGNORE, decode_spans, encode_spans, tag_names
+from .tagging import IGNORE, best_path, bio_penalties, decode_spans, encode_spans, tag_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -150,12 +148,12 @@ def _logits(model, tokenizer, ids: list[list[int]], dtype: str, batch_size: int 
 def _span_predictions(model, tokenizer, texts: Sequence[str], tags: list[str], s: Settings) -> list[list[dict]]:
     "Spans {start, end, label, probability} of each text; the probability is that of the span's least certain piece."
     enc, _ = encode_spans(texts, [[]] * len(texts), tokenizer, tags, s.max_length, s.stride)
-    no, labels, sure = _forbidden(tags), [], [{} for _ in texts]
+    no, labels, sure = bio_penalties(tags), [], [{} for _ in texts]
     for row, offsets, mask, y in zip(enc["row"], enc["offset_mapping"], enc["labels"],
                                      _logits(model, tokenizer, enc["input_ids"], s.dtype)):
         at = [i for i, m in enumerate(mask) if m != IGNORE]  # where a word begins
         logp, out = _log_softmax(y[at]), [IGNORE] * len(mask)
-        for i, tag, p in zip(at, _viterbi(logp, no) if at else [], logp):
+        for i, tag, p in zip(at, best_path(logp, no) if at else [], logp):
             out[i] = int(tag)
             sure[row][offsets[i][0]] = float(np.exp(p[tag]))
         labels.append(out)

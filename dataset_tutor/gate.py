@@ -13,11 +13,10 @@ import numpy as np
 
 from .augmentation import OPERATORS
 from .cleaning import text_key
-from .columns import guess_lang
 from .core import DataError, add_record, pick_rows, step
 from .distribution import families, require_split
 from .language import CharModel
-from .models import embed, need
+from .models import default_encoder, embed, need
 from .tagging import tokenize
 
 # %% auto #0
@@ -89,7 +88,7 @@ def measure_children(
     made = set(child.tolist())
     train = np.array([i for i, p in enumerate(plain["split"]) if p == "train" and i not in made and texts[i].strip()])
     used = np.unique(np.r_[train, child])
-    found = embed([texts[i] for i in used], model or ("zh-small" if guess_lang(texts) == "zh" else "en-small"))
+    found = embed([texts[i] for i in used], model or default_encoder(texts))
     vectors = np.zeros((len(ds), found.shape[1]), dtype=found.dtype)
     vectors[used] = found
     fold = _folds(families(ds, text), train, folds, seed)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .columns import guess_lang
-from .core import DataError, LeakageError, pick_rows, step
+from .core import DataError, LeakageError, fill_column, pick_rows, step
 from .deduplication import UnionFind, group_duplicates, similar_pairs
-from .models import embed, embed_tokens, need
+from .models import default_encoder, embed, embed_tokens, need
 from .tagging import check_spans, entity_types, label_pieces, tag_names, tags_to_spans, tokenize
 from .tasks import guess_task
 
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/35_label_quality.ipynb #6d23978d
-def _with_columns(ds: Dataset, new: dict[str, tuple]) -> Dataset:
-    "`ds` with these columns set, name -> (values, feature), in their old places or at the end."
-    out = ds
-    for name, (values, feature) in new.items():
-        out = out.remove_columns(name) if name in out.column_names else out
-        out = out.add_column(name, values, feature=feature)
-    return out.select_columns([*ds.column_names, *(c for c in new if c not in ds.column_names)])
-
-
 def _wrong_classes(y: np.ndarray, k: int, texts: Sequence, kind: str, rate: float, rng) -> tuple:
     "Numbers of the rows that get a wrong class, and that class."
     known = np.flatnonzero(y >= 0)
@@ -141,7 +132,8 @@ def plant_label_errors(
         for i, c in zip(rows.tolist(), wrong.tolist()):
             new[i] = c if hasattr(ds.features[label], "names") else names[c]
     feature, n = ds.features[column], sum(a != b for a, b in zip(old, new))
-    return _with_columns(ds, {column: (new, feature), f"true_{column}": (old, feature)}), {}, {"rows_made_wrong": n}
+    out = fill_column(fill_column(ds, column, new, feature), f"true_{column}", old, feature)
+    return out, {}, {"rows_made_wrong": n}
 
 # %% ../nbs/35_label_quality.ipynb #49edd680
 def _families(ds: Dataset, near: float, text: str, seed: int) -> np.ndarray:
@@ -241,7 +233,7 @@ class _Words:
     "A softmax regression on the vectors of a word and of its two neighbours (Adam, the rate falling to zero)."
 
     def __init__(self, texts: Sequence[str], k: int, encoder: str | None):
-        self.k, encoder = k, encoder or ("zh-small" if guess_lang(texts) == "zh" else "en-small")
+        self.k, encoder = k, encoder or default_encoder(texts)
         if _LATEST.get(encoder, ())[:1] != (texts,):
             _LATEST.clear()
             _LATEST[encoder] = texts, embed_tokens(texts, encoder)
@@ -587,7 +579,7 @@ def outliers(
     import pandas as pd
 
     texts = ds.with_format(None)[text][:]
-    x = embed(texts, encoder or ("zh-small" if guess_lang(texts) == "zh" else "en-small"))
+    x = embed(texts, encoder or default_encoder(texts))
     chosen = np.random.default_rng(seed).permutation(len(ds))[:sample]
     near, k = np.empty(len(ds)), min(neighbours, len(chosen) - 1)
     if k < 1:
@@ -614,9 +606,10 @@ def review_queue(
     groups = dict(list(issues.groupby("uid", sort=False)))
     uids = list(groups)[:rows]
     said = Value("string")
-    new = {c: (["; ".join(v for v in groups[u][c] if v) for u in uids], said) for c in ("given", "suggested")}
-    new["quality"] = [float(groups[u]["quality"].min()) for u in uids], Value("float64")
-    return _with_columns(pick_rows(ds, [at[u] for u in uids]), new)
+    out = pick_rows(ds, [at[u] for u in uids])
+    for c in ("given", "suggested"):
+        out = fill_column(out, c, ["; ".join(v for v in groups[u][c] if v) for u in uids], said)
+    return fill_column(out, "quality", [float(groups[u]["quality"].min()) for u in uids], Value("float64"))
 
 # %% ../nbs/35_label_quality.ipynb #442472d9
 def _decided(decisions) -> dict:
@@ -675,7 +668,7 @@ def apply_review(
     gone = {u for u, why in reasons.items() if why != "review"}
     kept, values = [i for i, u in enumerate(uids) if u not in gone], plain[column][:]
     new = [old if u in gone else v for u, v, old in zip(uids, new, values)]
-    out = _with_columns(ds, {column: (new, ds.features[column])})
+    out = fill_column(ds, column, new)
     return pick_rows(out, kept) if gone else out, reasons, notes
 
 
@@ -743,4 +736,4 @@ def correct_label_issues(
             new[i] = new[i] if clash else sorted(rest + ([r["new"]] if r["new"] else []), key=lambda s: s["start"])
         else:
             new[i] = feature.str2int(r["suggested"]) if hasattr(feature, "names") else r["suggested"]
-    return _with_columns(ds, {column: (new, feature)}), _reasons(issues), {"issues": len(issues)}
+    return fill_column(ds, column, new), _reasons(issues), {"issues": len(issues)}

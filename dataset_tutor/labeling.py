@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cleaning import text_key
-from .core import DataError, pick_rows, step
+from .core import DataError, fill_column, pick_rows, step
 from .language import script_shares
 from .models import embed, embed_tokens, need
-from .tagging import entity_types, tag_names, tags_to_spans
+from .tagging import entity_types, tag_names, tags_to_spans, word_tags
 from dataset_tutor.weak_labels import (
     _column_of,
     _keys,
-    fill_column,
     fill_some,
     fit_soft,
     training_rows,
@@ -139,12 +138,7 @@ _MACHINES = ("weak_label", "pseudo_label")
 
 def _tag_numbers(offsets: Sequence[tuple[int, int]], spans: Sequence[Mapping], place: Mapping[str, int]) -> np.ndarray:
     "Numbers of BIO tags; a token that a span covers in part belongs to it."
-    out = np.zeros(len(offsets), dtype=np.int64)
-    for s in spans:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
-        for n, i in enumerate(inside):
-            out[i] = place[("I-" if n else "B-") + s["label"]]
-    return out
+    return np.array([place[t] for t in word_tags(offsets, spans)], dtype=np.int64)
 
 
 def train_probe(

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .columns import guess_lang
 from .core import DataError, Edited, mapper, pick_rows, resub, row_filter, step
 from .deduplication import _codes, _mix
-from .models import embed, need
+from .models import default_encoder, embed, need
 from .tagging import CJK
 
 # %% auto #0
@@ -378,7 +377,7 @@ def off_topic(
     seed: int = 0,
 ) -> np.ndarray:  # 0 in the middle of the topic, about 1 for unrelated texts
     "How far each text is from its nearest neighbours: one minus the mean cosine to `neighbours` of them."
-    model = model or ("zh-small" if guess_lang(texts) == "zh" else "en-small")
+    model = model or default_encoder(texts)
     vectors, mine = embed(texts, model), None
     if like is None:
         mine = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])

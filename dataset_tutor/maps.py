@@ -18,7 +18,7 @@ from .auditing import KINDS, Audit, audit_split
 from .columns import guess_lang
 from .core import DataError, escape, pick_rows
 from .deduplication import chains, similar_pairs
-from .models import embed, need
+from .models import default_encoder, embed, need
 from .visualization import COLOURS, _bare, _column, _draw, _label_names, _percent, _short, chinese_font
 
 # %% auto #0
@@ -128,7 +128,7 @@ def map_table(
     shown = pick_rows(ds, rows)
     texts = [t or "" for t in _column(shown, text)]
     if vectors is None:
-        model = model or ("zh-small" if guess_lang(texts[:2000]) == "zh" else "en-small")
+        model = model or default_encoder(texts[:2000])
         distinct = {t: i for i, t in enumerate(dict.fromkeys(texts))}
         space = embed(list(distinct), model)[[distinct[t] for t in texts]]
     else:

@@ -13,7 +13,7 @@ import platform
 import shutil
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module, metadata
@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from .assets import cache_dir, fetch, get_asset
+from .columns import guess_lang
 from .core import DataError
 from .tagging import tokenize
 
 # %% auto #0
 __all__ = ['MODELS', 'need', 'ModelInfo', 'read_tf_checkpoint', 'model_dir', 'load_pretrained', 'pick_device', 'pick_dtype',
-           'Doctor', 'doctor', 'embed', 'embed_tokens']
+           'Doctor', 'doctor', 'default_encoder', 'embed', 'embed_tokens']
 
 # %% ../nbs/15_models.ipynb #c78e961a
 def need(*modules: str, # names such as "torch"
@@ -407,6 +408,10 @@ class _VectorCache:
                                 [(self.key(t), v.astype("float32").tobytes()) for t, v in vectors.items()])
 
 # %% ../nbs/15_models.ipynb #050b6bf2
+def default_encoder(texts: Iterable[str | None]) -> str: # a name in `MODELS`
+    "The small encoder for the language of the texts."
+    return "zh-small" if guess_lang(texts) == "zh" else "en-small"
+
 def embed(texts: Sequence[str],
           model: str | Path = "en-small", # a name in `MODELS`, a folder, or a hub name
           batch_size: int = 64,

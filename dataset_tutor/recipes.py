@@ -20,7 +20,7 @@ from .cleaning import Recipe, drop_contradictions, drop_duplicates, drop_missing
 from .cleaning import normalize_unicode, normalize_whitespace
 from .columns import guess_lang
 from .core import VERBS, DataError, Step, escape, history, mark_changes, pick_rows, progress
-from .core import unpack_trail
+from .core import read_yaml, unpack_trail
 from .deduplication import drop_shared_lines, group_duplicates
 from .grammar import normalize_punctuation
 from .noise import clean_html, convert_chinese, filter_noise, replace_links, squeeze_repeats
@@ -89,11 +89,7 @@ def from_yaml(
     text: str,
 ) -> Recipe:
     "The recipe that `to_yaml` wrote, or that a person wrote in the same form. Raises `DataError` for anything else."
-    try:
-        read = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        what = (str(e) or type(e).__name__).splitlines()[0]
-        raise DataError(f"this is not YAML ({what})", fix="compare with to_yaml(recipe)") from e
+    read = read_yaml(text, "to_yaml(recipe)")
     if not isinstance(read, dict) or not isinstance(read.get("steps"), list):
         raise DataError("a recipe is a mapping with a list 'steps'", fix="compare with to_yaml(recipe)")
     return Recipe(*map(_step, read["steps"]), name=str(read.get("name", "recipe")))

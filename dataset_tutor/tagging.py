@@ -10,12 +10,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import numpy as np
+
 from .core import DataError
 
 # %% auto #0
 __all__ = ['CJK', 'SCHEMES', 'IGNORE', 'tokenize', 'words', 'join_tokens', 'tag_names', 'entity_types', 'check_spans',
            'cut_offsets', 'spans_to_tags', 'tags_to_spans', 'label_pieces', 'decode_pieces', 'decode_spans',
-           'encode_spans']
+           'encode_spans', 'word_tags', 'bio_penalties', 'best_path']
 
 # %% ../nbs/02_tagging.ipynb #a095aea6
 CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
@@ -304,3 +306,43 @@ def _id(tag: str, ids: dict) -> int:
             fix=f"tags = tag_names(entity_types(...)); here: {', '.join(ids)}",
         )
     return ids[tag]
+
+# %% ../nbs/02_tagging.ipynb #00f62077
+def word_tags(
+    offsets: Sequence[tuple[int, int]],
+    spans: Iterable[dict],
+) -> list[str]:
+    "BIO tags for tokens; one that a span covers in part belongs to it."
+    tags = ["O"] * len(offsets)
+    for s in spans:
+        inside = [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
+        for n, i in enumerate(inside):
+            tags[i] = ("I-" if n else "B-") + s["label"]
+    return tags
+
+# %% ../nbs/02_tagging.ipynb #0df24867
+def bio_penalties(
+    tags: Sequence[str],
+) -> np.ndarray:  # (previous, next); the last row stands for the beginning
+    "0 where a BIO tag may follow, -1e9 where it may not: I-X only after B-X or I-X."
+    no = np.zeros((len(tags) + 1, len(tags)))
+    for j, tag in enumerate(tags):
+        if tag.startswith("I-"):
+            no[:, j] = [0 if before in (tag, "B" + tag[1:]) else -1e9 for before in [*tags, "O"]]
+    return no
+
+
+def best_path(
+    scores: np.ndarray,  # (places, tags) log-probabilities
+    penalties: np.ndarray,  # from `bio_penalties`
+) -> np.ndarray:  # the best legal tags
+    "The best sequence of tags in which every step is allowed (Viterbi 1967)."
+    best, back = scores[0] + penalties[-1], []
+    for row in scores[1:]:
+        through = best[:, None] + penalties[:-1]
+        back.append(through.argmax(0))
+        best = through.max(0) + row
+    path = [int(best.argmax())]
+    for step in reversed(back):
+        path.append(int(step[path[-1]]))
+    return np.array(path[::-1])

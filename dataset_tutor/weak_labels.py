@@ -18,10 +18,11 @@ import numpy as np
 
 from .assets import fetch
 from .cleaning import text_key
-from .core import DataError, LeakageError, pick_rows, step
+from .core import DataError, LeakageError, fill_column, pick_rows, step
 from .grammar import tag_words
 from .language import _any_of
 from dataset_tutor.tagging import (
+    bio_penalties,
     check_spans,
     cut_offsets,
     entity_types,
@@ -34,8 +35,8 @@ from dataset_tutor.tagging import (
 # %% auto #0
 __all__ = ['LabelingFunction', 'labeling_function', 'keywords', 'pattern', 'model_votes', 'rater', 'gazetteer', 'span_pattern',
            'tagged_names', 'apply_functions', 'VoteMatrix', 'vote_matrix', 'wilson', 'truths', 'describe_functions',
-           'training_rows', 'fill_column', 'fill_some', 'hide_labels', 'LabelModel', 'fit_label_model', 'weak_label',
-           'fit_soft', 'wordnet_names', 'learn_gazetteer', 'SpanModel', 'fit_span_model', 'compare_spans']
+           'training_rows', 'fill_some', 'hide_labels', 'LabelModel', 'fit_label_model', 'weak_label', 'fit_soft',
+           'wordnet_names', 'learn_gazetteer', 'SpanModel', 'fit_span_model', 'compare_spans']
 
 # %% ../nbs/37_weak_labels.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -441,14 +442,6 @@ def _column_of(ds: Dataset) -> str:
     return found[0]
 
 
-def fill_column(ds: Dataset, column: str, values: list, feature=None) -> Dataset:
-    "The rows with other values in a column, in its old place, or with a new column."
-    if column not in ds.column_names:
-        return ds.add_column(column, values, feature=feature)
-    order, feature = ds.column_names, feature or ds.features[column]
-    return ds.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
-
-
 def fill_some(ds: Dataset, column: str, new: Mapping[str, object], feature=None) -> Dataset:
     "The rows with new values in a column for some uids; the others keep theirs, or None in a new column."
     uids = ds.with_format(None)["uid"][:]
@@ -775,12 +768,6 @@ def _describe_spans(votes: Dataset, ds: Dataset, labelled: Dataset | None) -> pd
 _TOKENS = 30.0  # imagined tokens in each state, which say what is believed before there is evidence
 
 
-def _legal(tags: Sequence[str]) -> np.ndarray:
-    "(from, to) whether a BIO tag may follow; the last row stands for the beginning."
-    before = [*tags, "O"]
-    return np.array([[not b.startswith("I-") or a in (b, "B" + b[1:]) for b in tags] for a in before])
-
-
 def _first_guess(tags: Sequence[str], annotators: int) -> tuple[np.ndarray, np.ndarray]:
     "Imagined counts of transitions (the last row: beginnings) and of what annotators show."
     n, move = len(tags), np.zeros((len(tags) + 1, len(tags)))
@@ -788,7 +775,7 @@ def _first_guess(tags: Sequence[str], annotators: int) -> tuple[np.ndarray, np.n
         for j, b in enumerate(tags):
             outside, inside = 0.9 if b == "O" else 0.1 / (n // 2), {"O": 0.6, "I": 0.35}.get(b[0], 0.1 / n)
             move[i, j] = outside if a == "O" else inside
-    move = np.where(_legal(tags), move, 0.0)
+    move = np.where(bio_penalties(tags) == 0, move, 0.0)
     show = np.full((n, n), 0.05 / max(n - 2, 1))
     show[:, 0], show[np.arange(n), np.arange(n)] = 0.45, 0.5
     show[0] = 0.02 / (n - 1)

@@ -180,6 +180,13 @@ class Notebook:
         self.widget.screenshot(path=SHOTS / f"{name}.png")
         self.page.set_viewport_size(size)
 
+    def both_pictures(self, name: str):
+        "Fits at every size, and the widget alone on a phone and on a laptop, where the page then stays"
+        self.fits()
+        self.picture(f"{name}-phone")
+        self.page.set_viewport_size(LAPTOP)
+        self.picture(name)
+
 
 class Site:
     "A server and a browser; `open` gives a page of its own"

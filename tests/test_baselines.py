@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_tutor.baselines import _forbidden, _viterbi, baseline
+from dataset_tutor.baselines import baseline
 from dataset_tutor.core import DataError, LeakageError
-from dataset_tutor.tagging import tag_names, tags_to_spans
+from dataset_tutor.tagging import best_path, bio_penalties, tag_names, tags_to_spans
 
 LABEL = datasets.ClassLabel(names=["bad", "good"])
 
@@ -75,8 +75,8 @@ def test_what_cannot_be_trained_on_is_one_clear_error(rows, error, message):
 @settings(max_examples=60, deadline=None)
 def test_viterbi_is_legal_and_never_worse_than_any_legal_sequence(n, seed):
     rng, tags = np.random.default_rng(seed), tag_names(["LOC", "PER"])
-    scores, no = rng.normal(size=(n, len(tags))), _forbidden(tags)
-    path = _viterbi(scores, no)
+    scores, no = rng.normal(size=(n, len(tags))), bio_penalties(tags)
+    path = best_path(scores, no)
     tags_to_spans([(i, i + 1) for i in range(n)], [tags[i] for i in path])  # refuses illegal ones
 
     def value(p):

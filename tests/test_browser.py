@@ -278,8 +278,5 @@ def test_children_follow_the_sliders(lab):
     nb.until("w.panel.ops", ["random_swap", "random_deletion"])
     nb.widget.get_by_label("启用把关").click()
     nb.widget.get_by_text("通过").first.wait_for(timeout=60_000)
-    nb.fits()
-    nb.picture("augment-studio-phone")
-    nb.page.set_viewport_size(LAPTOP)
-    nb.picture("augment-studio")
+    nb.both_pictures("augment-studio")
     assert nb.ask("w.error") is None

@@ -197,10 +197,7 @@ def test_the_mouse_may_leave_the_text_and_a_click_sets_the_cursor(lab):
 
 def test_classes_by_number_keys_and_back(lab):
     nb = lab.open(CLASSES.replace("JOURNAL", "classes.jsonl"), "w")
-    nb.fits()
-    nb.picture("annotate-en-phone")
-    nb.page.set_viewport_size(LAPTOP)
-    nb.picture("annotate-en")
+    nb.both_pictures("annotate-en")
     nb.widget.get_by_label("Text to label").focus()
     press(nb, "a")
     nb.said("Saved: positive")
@@ -231,10 +228,7 @@ def test_classes_by_number_keys_and_back(lab):
 
 def test_a_dispute_is_settled_by_letter(lab):
     nb = lab.open(SETTLE.replace("JOURNAL", "settle.jsonl"), "w")
-    nb.fits()
-    nb.picture("adjudicate-zh-phone")
-    nb.page.set_viewport_size(LAPTOP)
-    nb.picture("adjudicate-zh")
+    nb.both_pictures("adjudicate-zh")
     text_of(nb).focus()
     press(nb, "A")
     nb.said("3 个标注")
@@ -250,10 +244,7 @@ def test_a_dispute_is_settled_by_letter(lab):
 
 def test_doubted_labels_are_kept_changed_or_left(lab):
     nb = lab.open(REVIEW.replace("JOURNAL", "review.jsonl"), "w")
-    nb.fits()
-    nb.picture("review-zh-phone")
-    nb.page.set_viewport_size(LAPTOP)
-    nb.picture("review-zh")
+    nb.both_pictures("review-zh")
     nb.widget.get_by_label("待标注文本").focus()
     press(nb, "c")
     nb.said("已保存：positive")

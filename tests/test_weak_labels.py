@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from dataset_tutor.core import DataError, LeakageError, add_uids, history
+from dataset_tutor.tagging import bio_penalties
 from dataset_tutor.weak_labels import (
     LabelModel,
     SpanModel,
@@ -19,7 +20,6 @@ from dataset_tutor.weak_labels import (
     _em,
     _first_guess,
     _forward_backward,
-    _legal,
     apply_functions,
     compare_spans,
     describe_functions,
@@ -443,7 +443,7 @@ def test_forward_backward_and_viterbi_are_right(n, s, seed):
 
 def test_illegal_tags_never_come_out():
     tags = ["O", "B-A", "I-A", "B-B", "I-B"]
-    legal = _legal(tags)
+    legal = bio_penalties(tags) == 0
     move, show = _first_guess(tags, 2)
     assert (move[~legal] == 0).all() and legal[1, 2] and legal[2, 2]
     assert not legal[0, 2] and not legal[1, 4] and not legal[-1, 2]
