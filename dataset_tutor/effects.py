@@ -507,6 +507,11 @@ def effect(
 
     Raises `LeakageError` for a step that brings back test rows, `DataError` for too few rows or an unknown probe.
     """
+    return _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, options, {})
+
+
+def _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, options, known: dict) -> Effect:
+    "`effect`, with what was predicted before by the arms of the same rows and probe: `known` is used and filled."
     step, against = (s() if isinstance(s, Verb) else s for s in (step, against))
     task = guess_task(ds).name
     if (probe, task) not in _PROBES or seeds < 2 or (options and probe == "fast"):
@@ -519,7 +524,7 @@ def effect(
     key = all(described) and _key(ds, [*described, probe, seeds, str(model), metric, share, name, options]) or None
     if cache and (kept := _cached(key)):
         return kept
-    found = _measure(step, against, frozen, task, probe, seeds, str(model), metric, share, options)
+    found = _measure(step, against, frozen, task, probe, seeds, str(model), metric, share, options, known)
     out = Effect(name=name or _name(step), params=_params(step), task=task, probe=probe, model=str(model),
                  left_out=frozen.left_out, test_rows=len(frozen.test), fingerprint=key, **found)
     if key and cache:
@@ -591,8 +596,8 @@ def _reports(said: list, truth: list, task: str, names: list[str]) -> list[Repor
     return [ner_metrics(truth, pred) if task == "ner" else classification_metrics(truth, pred, names) for pred in said]
 
 # %% ../nbs/80_effects.ipynb #99222171
-def _measure(step, against, frozen: Frozen, task, probe, seeds: int, model: str, metric, share, options) -> dict:
-    "The measured part of an `Effect`."
+def _measure(step, against, frozen: Frozen, task, probe, seeds, model, metric, share, options, known: dict) -> dict:
+    "The measured part of an `Effect`. Arms that are in `known` have been trained before."
     plain = frozen.test.with_format(None)["text"][:]
     read = [_edit(s, plain) for s in (against, step)]  # the test as each arm reads it
     arms, met = _arms((against, step), frozen, task, seeds, share, read)
@@ -600,11 +605,14 @@ def _measure(step, against, frozen: Frozen, task, probe, seeds: int, model: str,
     whole, seconds = _apply(step, frozen.rows)
     truths = [_test_truth(frozen.test, texts, task) for texts in read]
     names = sorted({y for a in arms for y in a.gold} | set(truths[0])) if task == "classification" else []
-    distinct = {a.key: a for a in arms}  # equal arms are trained once: a step that does nothing differs by exactly 0
+    keys = [(a.key, *names) for a in arms]
+    # equal arms are trained once: a step that does nothing differs by exactly 0
+    new = {k: a for k, a in zip(keys, arms) if k not in known}
     began = time.perf_counter()
-    found = dict(zip(distinct, _PROBES[probe, task](list(distinct.values()), names, model, options)))
+    if new:
+        known.update(zip(new, _PROBES[probe, task](list(new.values()), names, model, options)))
     probe_seconds = time.perf_counter() - began
-    said = [found[a.key] for a in arms]
+    said = [known[k] for k in keys]
     without, with_step = (_reports(said[arm::2], truths[arm], task, names) for arm in (0, 1))
     metric = metric or without[0].main
     value, low, high = paired_interval(without, with_step, metric)

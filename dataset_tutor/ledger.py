@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import DataError, Verb
-from .effects import Effect, _edit, _name, _points, effect, effects_table
+from .effects import Effect, _edit, _effect, _name, _points, effects_table
 from .visualization import COLOURS, _bare, _draw, _short, _signed, metric_name
 
 # %% auto #0
@@ -47,6 +47,13 @@ def _steps(pipeline) -> list[Callable]:
     if callable(steps) or len(steps) < 1:
         raise DataError("there are no steps to account for", fix="give a Recipe, or a list of steps")
     return [s() if isinstance(s, Verb) else s for s in steps]
+
+
+def _same_rows(ds: Dataset, seeds: int, *, probe="fast", model=None, metric=None, share=0.8, cache=True, **options):
+    "`effect` on the same rows again and again: an arm that was trained for one entry is not trained for the next."
+    known: dict = {}
+    return lambda step, name, against=None: _effect(step, against, ds, probe, seeds, model, metric, share, name, cache,
+                                                    options, known)
 
 # %% ../nbs/82_ledger.ipynb #397ce900
 @dataclass(frozen=True)
@@ -89,11 +96,9 @@ def ledger(
     **options,  # of `effect`: probe, model, metric, share, cache, epochs ...
 ) -> Ledger:
     "What each step bought when it joined those before it; the differences add up to that of all steps together."
-    steps = _steps(pipeline)
-    found = [effect(_Chain(steps[: i + 1]), ds, seeds=seeds, against=_Chain(steps[:i]) if i else None, name=_name(s),
-                    **options) for i, s in enumerate(steps)]
-    whole = effect(_Chain(steps), ds, seeds=seeds, name="all steps", **options)
-    return Ledger(found, whole, True)
+    steps, measure = _steps(pipeline), _same_rows(ds, seeds, **options)
+    found = [measure(_Chain(steps[: i + 1]), _name(s), _Chain(steps[:i]) if i else None) for i, s in enumerate(steps)]
+    return Ledger(found, measure(_Chain(steps), "all steps"), True)
 
 # %% ../nbs/82_ledger.ipynb #ec048b38
 def _plot(self: Ledger) -> Figure:
@@ -153,9 +158,8 @@ def ablate(
     groups = [[i] for i in range(len(steps))] if leave_out is None else [sorted(set(g)) for g in leave_out]
     if bad := [g for g in groups if not g or g[0] < 0 or g[-1] >= len(steps)]:
         raise DataError(f"{bad[0]} names no steps of {len(steps)}", fix=f"give positions from 0 to {len(steps) - 1}")
-    found = []
+    measure, found = _same_rows(ds, seeds, **options), []
     for g in groups:
         rest = [s for i, s in enumerate(steps) if i not in g]
-        found.append(effect(_Chain(steps), ds, seeds=seeds, against=_Chain(rest) if rest else None,
-                            name=" + ".join(_name(steps[i]) for i in g), **options))
-    return Ledger(found, effect(_Chain(steps), ds, seeds=seeds, name="all steps", **options), False)
+        found.append(measure(_Chain(steps), " + ".join(_name(steps[i]) for i in g), _Chain(rest) if rest else None))
+    return Ledger(found, measure(_Chain(steps), "all steps"), False)
