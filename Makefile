@@ -43,8 +43,8 @@ lab: fetch  ## open the course in JupyterLab
 	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; \
 	exec $(BIN)/jupyter lab $$root --LabApp.default_url=/lab/tree/nbs/index.ipynb $(ARGS)
 
-test: lint fetch  ## check everything: style, every notebook, the guards in tests/
-	$(BIN)/python -m pytest $(ARGS)
+test: lint fetch  ## check everything: style, every notebook, the guards in tests/ (on up to four cores)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """The whole test session is offline (loopback only) and sees what was fetched, but no results of earlier runs."""
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import loopback_only
@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from run_notebooks import notebooks, offline_env, run_notebook
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"             # one worker a core
 SCRATCH = tempfile.TemporaryDirectory(prefix="dataset_tutor_tests_")
 os.environ.update(offline_env(Path(SCRATCH.name)))
 loopback_only.block()
@@ -22,15 +24,30 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("notebook", notebooks(), ids=lambda path: path.stem)
 
 
+def pytest_collection_modifyitems(items):
+    "The notebooks first: they take longest, and workers should end together"
+    items.sort(key=lambda item: "notebook" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Workers (`-n 2`) take whole notebooks and whole files, since runs and fixtures are shared there"
+    from xdist.scheduler import LoadScopeScheduling
+    names = {path.stem for path in notebooks()}
+
+    class Whole(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            test, _, case = nodeid.removesuffix("]").partition("[")
+            return case if case in names else test.split("::")[0]
+
+    config.option.loadscopereorder = False
+    return Whole(config, log)
+
+
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory, request):
-    "fresh(notebook): what came of running it; each one that is asked for runs once, one per core and four at most"
-    asked = [item.callspec.params["notebook"] for item in request.session.items
-             if {"notebook", "fresh"} <= set(item.fixturenames)]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        runs = {nb: pool.submit(run_notebook, nb, tmp_path_factory.mktemp(nb.stem)) for nb in dict.fromkeys(asked)}
-        yield lambda notebook: runs[notebook].result()
-        pool.shutdown(cancel_futures=True)
+def fresh(tmp_path_factory):
+    "fresh(notebook): what came of running it; each one that is asked for runs once"
+    return cache(lambda notebook: run_notebook(notebook, tmp_path_factory.mktemp(notebook.stem)))
 
 
 @pytest.fixture(scope="session")

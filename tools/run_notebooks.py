@@ -7,13 +7,16 @@ The tests call `run_notebook` too, so what they compare with was made in the sam
 outputs they have, unless --slow asks for them: minutes to hours, and models trained earlier are read back.
 """
 import argparse
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,20 +25,40 @@ OFFLINE = ROOT / "tools" / "offline"
 PARTS = ("nbs", "dataset_tutor", "data", "benchmarks", "pyproject.toml", "settings.ini", "README.md")
 FETCHED = ("assets", "models")      # what of the user's cache a run may see: what was fetched, but no results
 TIMEOUT, SLOW_TIMEOUT = 900, 4 * 3600      # seconds for one notebook
-# Runs inside the child: execute with nbdev (which knows the flags of the cells), then clean as `nbdev-clean` does.
-CHILD = """
-import sys
-from nbdev.clean import clean_nb, process_write
-from nbdev.config import get_config
-from nbdev.test import test_nb
-root, nb, slow = sys.argv[1:]
-flags = get_config(root).tst_flags
-flags = set(flags.split() if isinstance(flags, str) else flags) - ({"slow"} if slow else set())
-ok, _ = test_nb(nb, skip_flags=sorted(flags), basepath=root, save=True, profile=False,
-                cell_timeout=4 * 3600 if slow else 600)
-if ok: process_write("cannot clean", clean_nb, nb)
-sys.exit(not ok)
-"""
+# Most notebooks need these: ten seconds of imports. Where processes can be forked safely, one process imports them and
+# each notebook runs in a fork of it. The project's own modules are never among them.
+HEAVY = ("nbdev.test", "IPython.core.interactiveshell", "torch", "datasets", "pandas", "matplotlib.pyplot",
+         "scipy.stats", "sklearn.linear_model", "sklearn.feature_extraction.text", "transformers.trainer",
+         "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+         "transformers.models.bert.modeling_bert", "transformers.models.roformer.modeling_roformer")
+FORKS = sys.platform == "linux"
+
+
+def execute(project: str, notebook: str, slow: bool) -> bool:
+    "Inside the child: run with nbdev, which knows the flags of the cells, then clean as `nbdev-clean` does"
+    from nbdev.clean import clean_nb, process_write
+    from nbdev.config import get_config
+    from nbdev.test import test_nb
+    flags = get_config(project).tst_flags
+    flags = set(flags.split() if isinstance(flags, str) else flags) - ({"slow"} if slow else set())
+    ok, _ = test_nb(notebook, skip_flags=sorted(flags), basepath=project, save=True, profile=False,
+                    cell_timeout=SLOW_TIMEOUT if slow else 600)
+    if ok:
+        process_write("cannot clean", clean_nb, notebook)
+    return ok
+
+
+def execute_in_fork(project: str, notebook: str, env: dict, log: str) -> None:
+    "The same in a fork: it takes the folder, the environment and the output file that a child of its own would have"
+    with open(log, "wb") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(Path(notebook).parent)
+    sys.path[:] = ["", *(p for p in sys.path if p and Path(p) not in (ROOT, ROOT / "tools", ROOT / "tests"))]
+    sys.argv = ["-c", project, notebook, ""]
+    sys.exit(not execute(project, notebook, slow=False))
 
 
 @dataclass
@@ -85,6 +108,47 @@ def offline_env(work: Path, slow: bool = False) -> dict:
             "PYTHONHASHSEED": "0", "MPLBACKEND": "agg", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
 
 
+def in_new_process(project: str, notebook: str, env: dict, log: Path, limit: float, slow: bool) -> tuple:
+    "Exit code (None: it took too long) and what the child wrote, from a child that starts from nothing"
+    code = f"import sys; sys.path.append({str(ROOT / 'tools')!r}); import run_notebooks as r; " \
+           f"sys.exit(not r.execute(*sys.argv[1:], slow={slow}))"
+    with log.open("wb") as out:
+        try:
+            done = subprocess.run([sys.executable, "-c", code, project, notebook], cwd=Path(notebook).parent, env=env,
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=limit)
+            return done.returncode, log.read_text(encoding="utf-8", errors="replace")
+        except subprocess.TimeoutExpired:
+            return None, ""
+
+
+def in_fork(project: str, notebook: str, env: dict, log: Path, limit: float) -> tuple:
+    "The same without slow cells, in a fork of a process that has imported what is heavy"
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(list(HEAVY))
+    child = forks.Process(target=execute_in_fork, args=(project, notebook, env, str(log)))
+    with environment(env):                      # the first one starts the server, which keeps what it reads here
+        child.start()
+    child.join(limit)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+        return None, ""
+    return child.exitcode, log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def environment(env: dict):
+    "`os.environ` is `env` for a while"
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def run_notebook(notebook: Path, work: Path, slow: bool = False) -> Outcome:
     "Run `notebook` in a copy of the project under the empty folder `work`"
     limit = SLOW_TIMEOUT if slow else TIMEOUT
@@ -93,13 +157,9 @@ def run_notebook(notebook: Path, work: Path, slow: bool = False) -> Outcome:
     env |= {"DATASET_TUTOR_PROJECT": str(ROOT)} if slow else {"OMP_NUM_THREADS": "1"}
     project = copy_project(work / "project")
     copy, log, start = project / notebook.relative_to(ROOT), work / "hosts.txt", time.monotonic()
-    try:
-        done = subprocess.run([sys.executable, "-c", CHILD, str(project), str(copy), "slow" if slow else ""],
-                              cwd=copy.parent, text=True, env=env, capture_output=True,
-                              timeout=limit, stdin=subprocess.DEVNULL)
-        ok, stderr = done.returncode == 0, done.stderr
-    except subprocess.TimeoutExpired:
-        ok, stderr = False, f"stopped after {limit} seconds"
+    child = in_fork if FORKS and not slow else partial(in_new_process, slow=slow)
+    code, stderr = child(str(project), str(copy), env, work / "stderr.txt", limit)
+    ok, stderr = code == 0, f"stopped after {limit} seconds" if code is None else stderr
     hosts = sorted(set(log.read_text(encoding="utf-8").split())) if log.exists() else []
     return Outcome(copy, ok, stderr, hosts, time.monotonic() - start)
 
