@@ -1553,6 +1553,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'dataset_tutor/label_quality.py'),
                                              'dataset_tutor.label_quality._kind': ( 'label_quality.html#_kind',
                                                                                     'dataset_tutor/label_quality.py'),
+                                             'dataset_tutor.label_quality._loss': ( 'label_quality.html#_loss',
+                                                                                    'dataset_tutor/label_quality.py'),
                                              'dataset_tutor.label_quality._moved': ( 'label_quality.html#_moved',
                                                                                      'dataset_tutor/label_quality.py'),
                                              'dataset_tutor.label_quality._paired': ( 'label_quality.html#_paired',

@@ -186,6 +186,9 @@ class OutOfFold:
         return f"{len(self)} {what}{len(self.uids)} rows, {len(self.names)} names; {said:.1%} are what the models say"
 
 # %% ../nbs/35_label_quality.ipynb #e241b0de
+_STRENGTHS = 0.3, 1.0, 3.0, 10.0  # inverse regularisation
+
+
 class _Classes:
     "Two linear models of a text: one of its vector, one of its words (Chinese: characters, pairs and triples)."
 
@@ -197,32 +200,44 @@ class _Classes:
         words = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=2) if is_zh else \
             TfidfVectorizer(token_pattern=r"\w+(?:'\w+)?|[^\w\s]+", ngram_range=(1, 2), sublinear_tf=True)
         vectors = embed(texts, encoder or ("zh-small" if is_zh else "en-small"))
-        self.views = (vectors, 10.0), (words.fit_transform(texts), 10.0)
+        self.views = vectors, words.fit_transform(texts)
 
-    def said(self, learn, ask, known, weight, seed: int) -> list[np.ndarray]:
+    def said(self, learn, ask, known, weight, seed: int) -> list[list[np.ndarray]]:
+        "Per view what models of each strength say of the lines `ask`."
         from sklearn.linear_model import LogisticRegression
 
-        out = []
-        for x, c in self.views:
-            model = LogisticRegression(C=c, max_iter=500).fit(x[learn], known[learn], weight[learn])
-            p = np.zeros((len(ask), self.k))
-            p[:, model.classes_] = model.predict_proba(x[ask])
-            out.append(p)
+        out: list[list[np.ndarray]] = []
+        for x in self.views:
+            out.append([])
+            model = LogisticRegression(max_iter=500, warm_start=True)  # each starts where the stiffer one ended
+            for c in _STRENGTHS:
+                model.set_params(C=c).fit(x[learn], known[learn], weight[learn])
+                p = np.zeros((len(ask), self.k))
+                p[:, model.classes_] = model.predict_proba(x[ask])
+                out[-1].append(p)
         return out
 
 
-def _stack(views: Sequence[np.ndarray], given: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    "One opinion of several: a logistic regression on their log-probabilities, itself out of fold."
-    if len(views) == 1:
-        return views[0]
+def _loss(p: np.ndarray, given: np.ndarray, weight: np.ndarray) -> float:
+    "Mean log-loss of the labels that are borne."
+    return float(np.average(-np.log(np.clip(p[np.arange(len(p)), given], 1e-6, 1)), weights=weight))
+
+
+def _stack(views: Sequence[Sequence[np.ndarray]], given: np.ndarray, weight: np.ndarray, fold: np.ndarray):
+    "One opinion of several: each view at its best strength, weighed by a logistic regression, itself out of fold."
+    if len(views) == 1 and len(views[0]) == 1:
+        return views[0][0]
     from sklearn.linear_model import LogisticRegression
 
-    z, out = np.log(np.clip(np.hstack(views), 1e-6, 1)), np.zeros_like(views[0])
+    out = np.zeros_like(views[0][0])
     for f in np.unique(fold):
         learn, ask = np.flatnonzero((fold != f) & (fold >= 0) & (given >= 0)), np.flatnonzero(fold == f)
+        best = [min(ways, key=lambda p: _loss(p[learn], given[learn], weight[learn])) for ways in views]
+        z = np.log(np.clip(np.hstack(best), 1e-6, 1))
         model = LogisticRegression(max_iter=500).fit(z[learn], given[learn], weight[learn])
         out[np.ix_(ask, model.classes_)] = model.predict_proba(z[ask])
     return out
+
 
 # %% ../nbs/35_label_quality.ipynb #397cf4af
 _EPOCHS, _BATCH = 6, 512
@@ -246,7 +261,7 @@ class _Words:
         before, after = np.r_[False, same], np.r_[same, False]
         self.window = np.stack([np.where(before, at - 1, n), at, np.where(after, at + 1, n)], axis=1)
 
-    def said(self, learn, ask, known, weight, seed: int) -> list[np.ndarray]:
+    def said(self, learn, ask, known, weight, seed: int) -> list[list[np.ndarray]]:
         (torch,) = need("torch")
         x, window, y = (torch.from_numpy(a) for a in (self.x, self.window, known))
         start = torch.bincount(y[learn], minlength=self.k).add(0.5).log()
@@ -264,7 +279,8 @@ class _Words:
                 falling.step()
         with torch.inference_mode():
             parts = torch.from_numpy(ask).split(8192)
-            return [torch.cat([(x[window[p]].flatten(1) @ w + b).softmax(1) for p in parts]).numpy().astype(float)]
+            said = torch.cat([(x[window[p]].flatten(1) @ w + b).softmax(1) for p in parts])
+            return [[said.numpy().astype(float)]]
 
 # %% ../nbs/35_label_quality.ipynb #2a46a238
 class _Own:
@@ -273,7 +289,7 @@ class _Own:
     def __init__(self, model: Callable, ds: Dataset, text: str, names: list[str], row: np.ndarray, ner: bool):
         self.model, self.ds, self.text, self.names, self.row, self.ner = model, ds, text, names, row, ner
 
-    def said(self, learn, ask, known, weight, seed: int) -> list[np.ndarray]:
+    def said(self, learn, ask, known, weight, seed: int) -> list[list[np.ndarray]]:
         rows = np.unique(self.row[learn[weight[learn] > 0.5]])
         texts = [self.ds.with_format(None)[self.text][int(i)] for i in np.unique(self.row[ask])]
         out = self.model(pick_rows(self.ds, rows), texts)
@@ -284,7 +300,7 @@ class _Own:
             what = "words of the texts (by `tokenize`)" if self.ner else "texts"
             raise DataError(f"the model returned {found.shape}, not {(len(ask), len(self.names))}: {what} by "
                             f"{', '.join(self.names)}", fix="return one row of probabilities for each")
-        return [found]
+        return [[found]]
 
 # %% ../nbs/35_label_quality.ipynb #155adc97
 def _setting(ds: Dataset, model, encoder: str | None, text: str, label: str) -> tuple:
@@ -316,15 +332,16 @@ def _tag_numbers(texts: Sequence[str], spans: Sequence, places: Sequence[np.ndar
 # %% ../nbs/35_label_quality.ipynb #4a63f46b
 def _crossed(model, known: np.ndarray, row: np.ndarray, fold: np.ndarray, k: int, weight: np.ndarray, seed: int):
     "Probabilities of every line by the model of its fold, which has learned from the other folds."
-    views: list[np.ndarray] = []
+    views: list[list[np.ndarray]] = []
     for f in np.unique(fold):
         learn, ask = np.flatnonzero((known >= 0) & (fold[row] != f)), np.flatnonzero(fold[row] == f)
         if len(np.unique(known[learn])) < 2:
             raise DataError("the other folds hold one class only", fix="give more labelled rows, or fewer folds")
-        for i, p in enumerate(model.said(learn, ask, known, weight, seed)):
-            if i == len(views):
-                views.append(np.zeros((len(row), k)))
-            views[i][ask] = p
+        said = model.said(learn, ask, known, weight, seed)
+        views = views or [[np.zeros((len(row), k)) for _ in ways] for ways in said]
+        for ways, parts in zip(views, said):
+            for whole, part in zip(ways, parts):
+                whole[ask] = part
     return _stack(views, known, weight, fold[row])
 
 
