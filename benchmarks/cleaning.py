@@ -98,7 +98,9 @@ def main():
         return
     theirs, left = json.loads(done.stdout.strip().splitlines()[-1])
     tell("Data-Juicer", theirs, args.rows, left)
-    print(f"{sum(theirs.values()) / sum(seconds.values()):.1f} times the rows a second")
+    rest = [sum(list(s.values())[:-1]) for s in (theirs, seconds)]
+    print(f"{sum(theirs.values()) / sum(seconds.values()):.1f} times the rows a second; "
+          f"{rest[0] / rest[1]:.1f} times without the deduplicators")
 
 
 if __name__ == "__main__":
