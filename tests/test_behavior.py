@@ -114,7 +114,7 @@ def test_both_packs_run_and_say_what_they_are():
     assert set(en.table["kind"]) == set(zh.table["kind"]) == {"minimum", "invariance", "direction"}
     assert en.table["cases"].min() > 0 and len(en.table) >= 12 and len(zh.table) >= 13
     rates = en.table.set_index("check")["rate"]
-    assert rates["negated praise"] > 0.4                        # this bag of words knows no "not"
+    assert rates["negated praise"] > 0.1                        # this bag of words knows no "not"
     assert rates["praise added"] == 0
 
 
