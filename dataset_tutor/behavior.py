@@ -55,7 +55,7 @@ class Check:
     change: Callable | None = None  # text -> text, or an operator of chapter 50
     tolerance: float = 0.0  # how far the probability may fall
 
-# %% ../nbs/76_behavior.ipynb #679edef1
+# %% ../nbs/76_behavior.ipynb #73cc430d
 def minimum(
     name: str,
     texts: Sequence[str],
@@ -75,6 +75,7 @@ def invariance(
     "The answer must stay, or move along with its words where it is spans."
     return Check(name, "invariance", change=change)
 
+# %% ../nbs/76_behavior.ipynb #29543abd
 def direction(
     name: str,
     change: Callable,
@@ -196,7 +197,7 @@ def behave(
                         **dict(zip(("low", "high"), wilson(failed, n)))))
     return Behavior(pd.DataFrame(out), cases)
 
-# %% ../nbs/76_behavior.ipynb #d5bd3da3
+# %% ../nbs/76_behavior.ipynb #5cbb1d4d
 _FULL_STOP = re.compile(r"[\s.!?。！？,，]+$")
 _NOT_WORDS = {"is": "isn't", "was": "wasn't", "does": "doesn't", "did": "didn't", "are": "aren't", "were": "weren't"}
 
@@ -204,6 +205,7 @@ def shorten_not(text: str) -> str:
     "is not becomes isn't: the same words, written as people speak."
     return re.sub(r"\b(is|was|does|did|are|were) not\b", lambda m: _NOT_WORDS[m[1].lower()], text)
 
+# %% ../nbs/76_behavior.ipynb #95141761
 def english_checks(
     good: str = "pos",  # the class of praise
     bad: str = "neg",
@@ -229,7 +231,7 @@ def english_checks(
         direction("blame added", lambda t: t + " I hated it.", bad),
     ]
 
-# %% ../nbs/76_behavior.ipynb #e77525f2
+# %% ../nbs/76_behavior.ipynb #e892b010
 def plot_behavior(
     found: Mapping[str, Behavior],  # name of a model -> what `behave` found for it
 ) -> Figure:
@@ -244,6 +246,7 @@ def plot_behavior(
     return _draw(_paint_behavior(found, names), title, note, f"Dot plot. {title}.", [*names, *found],
                  0.6 + 0.3 * len(names) * max(1, 0.6 * len(found)) if len(first) else 1.0)
 
+# %% ../nbs/76_behavior.ipynb #67905376
 def _paint_behavior(found: Mapping[str, Behavior], names: list[str]):
     def paint(fig):
         ax, colours = fig.subplots(), [COLOURS[c] for c in ("blue", "vermilion", "green", "grey")]
@@ -369,7 +372,7 @@ def occlude(
         out.append(Attribution(t, o, f[0] - f[1:], y, float(said[t]["probabilities"][y]), float("nan"), "occlusion"))
     return out
 
-# %% ../nbs/76_behavior.ipynb #55ba8c10
+# %% ../nbs/76_behavior.ipynb #19f5baf5
 class _Inside:
     "A classifier from its embeddings to the log-odds of a class."
 
@@ -400,6 +403,7 @@ class _Inside:
         rest = logp.masked_fill(self.torch.nn.functional.one_hot(at, logp.shape[1]).bool(), -1e9)
         return logp.gather(1, at[:, None])[:, 0] - rest.logsumexp(1)
 
+# %% ../nbs/76_behavior.ipynb #33244598
 @lru_cache(2)
 def _encoder(name: str):
     return load_pretrained("AutoModel", name).eval().float(), load_pretrained("AutoTokenizer", name)
@@ -466,7 +470,7 @@ def plot_attribution(
     alt = f"Texts with coloured words. {title}."
     return _draw(_paint_words(lines, width), title, note, alt, [f.text for f in found], 0.15 + 0.27 * len(lines))
 
-# %% ../nbs/76_behavior.ipynb #f6dcd6b5
+# %% ../nbs/76_behavior.ipynb #351bfdfd
 def _cells(f: Attribution) -> list[tuple[str, str | None, float]]:
     "The text in pieces: (characters, colour, strength)."
     out, at = [], 0
@@ -487,6 +491,7 @@ def _lines_of(f: Attribution, width: int) -> list[list[tuple]]:
         used += _width(text)
     return lines
 
+# %% ../nbs/76_behavior.ipynb #9646969c
 def _paint_words(lines: list[list[tuple]], width: int):
     def paint(fig):
         ax = fig.subplots()
@@ -548,7 +553,7 @@ def faithfulness(
     return Faithfulness(c, c0, bootstrap_interval(top[:, 0] - chance[:, 0], seed=seed), s, s0,
                         bootstrap_interval(chance[:, 1] - top[:, 1], seed=seed), len(found))
 
-# %% ../nbs/76_behavior.ipynb #0e87f691
+# %% ../nbs/76_behavior.ipynb #a3f3d04f
 class Probe(NamedTuple):
     "What it makes of a sentence to have a word of another group in it."
     groups: str  # second minus first
@@ -557,6 +562,7 @@ class Probe(NamedTuple):
     templates: int
     words: int  # per group, the smaller one
 
+# %% ../nbs/76_behavior.ipynb #a66043b9
 def swap_probe(
     model: Fitted | Callable,
     templates: Sequence[str],  # sentences with {x}
@@ -590,7 +596,7 @@ def _two_way(a: np.ndarray, b: np.ndarray, n_boot: int, seed: int) -> Interval:
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(b.mean() - a.mean()), float(low), float(high))
 
-# %% ../nbs/76_behavior.ipynb #b8df4f9b
+# %% ../nbs/76_behavior.ipynb #44b886ae
 PAIRS = {"en": {"he": "she", "him": "her", "his": "her", "himself": "herself", "man": "woman", "men": "women",
                 "boy": "girl", "father": "mother", "son": "daughter", "brother": "sister", "husband": "wife",
                 "actor": "actress", "king": "queen", "guy": "girl"},
@@ -614,6 +620,7 @@ def swap_words(
 
     return put(lambda w: w if w in pairs else back[w]), put(lambda w: pairs.get(w, w))
 
+# %% ../nbs/76_behavior.ipynb #1ca8c321
 def _cased(new: str, like: str) -> str:
     return new.upper() if like.isupper() and len(like) > 1 else new.capitalize() if like[:1].isupper() else new
 

@@ -458,7 +458,7 @@ def _inside(report: Report, mask: np.ndarray, metric: str, seed: int) -> dict[st
     value = float(report._score(kinds, seen[None], metric)[0])
     return dict(zip(("score", "low", "high"), _middle(value, report._score(kinds, draws, metric), 0.95)))
 
-# %% ../nbs/75_diagnosis.ipynb #d08d6220
+# %% ../nbs/75_diagnosis.ipynb #0c6f3737
 class WorstSlice(NamedTuple):
     "The weakest part of the validation rows, and the same part of the test rows."
     part: str
@@ -469,6 +469,7 @@ class WorstSlice(NamedTuple):
     confirmed: float  # test: the same difference
     p: float  # of the test difference; one look, so no correction
 
+# %% ../nbs/75_diagnosis.ipynb #8812b287
 def worst_slice(
     run: Fitted | tuple[Sequence[dict], Sequence[dict]],  # a model, or (rows to search, rows to confirm)
     by: Mapping | Sequence[str] | str | None = None,
@@ -582,7 +583,7 @@ def outcome_table(
     table.loc["all"] = table.sum()
     return table.rename_axis(index=None, columns=None)
 
-# %% ../nbs/75_diagnosis.ipynb #e05392be
+# %% ../nbs/75_diagnosis.ipynb #f7e9d7df
 def seen_unseen(
     rows: Sequence[dict],  # of a tagger: `run.rows["test"]`
     known: Sequence[Sequence[dict]] | Dataset,  # training rows: (text, spans), or a Dataset with both
@@ -609,6 +610,7 @@ def seen_unseen(
     out = {n: dict(mentions=int(c[:, 1].sum())) | _share(c, seed) for n, c in zip(names, counts.transpose(1, 0, 2))}
     return pd.DataFrame(out).T.astype({"mentions": int})
 
+# %% ../nbs/75_diagnosis.ipynb #fae5fcc7
 def _share(counts: np.ndarray, seed: int) -> dict[str, float]:
     "Found of all, with an interval over rows; NaN where there are none."
     if not counts[:, 1].sum():
@@ -656,7 +658,7 @@ def training_dynamics(
         seen.append(net.predict_proba(x))
     return dynamics(np.array(seen), y, train.uids)
 
-# %% ../nbs/75_diagnosis.ipynb #9f6d1c28
+# %% ../nbs/75_diagnosis.ipynb #4dabb9c0
 def plot_cartography(
     table: pd.DataFrame,  # from `dynamics` or `training_dynamics`
     wrong: Sequence[bool] | None = None,  # rows to mark, such as planted errors
@@ -671,6 +673,7 @@ def plot_cartography(
     note = "one dot per training row; its own label's probability over the epochs"
     return _draw(_paint_map(table, wrong), title, note, f"Scatter plot. {title}.", [], 3.6)
 
+# %% ../nbs/75_diagnosis.ipynb #6aa19fe5
 def _paint_map(table: pd.DataFrame, wrong: Sequence[bool] | None):
     def paint(fig):
         ax = fig.subplots()
@@ -795,7 +798,7 @@ def _answer_f1(pred: list[str], gold: list[str]) -> float:
     same = sum((Counter(pred) & Counter(gold)).values())
     return 2 * same / (len(pred) + len(gold))
 
-# %% ../nbs/75_diagnosis.ipynb #e1efa41f
+# %% ../nbs/75_diagnosis.ipynb #fc65a2c4
 class AnswerReport(TextReport):
     "Exact match and token F1 of answers, means over the questions."
 
@@ -809,6 +812,7 @@ class AnswerReport(TextReport):
     def _score(self, kinds, draws, name):
         return (draws @ kinds)[:, self.headline.index(name)] / draws.sum(1)
 
+# %% ../nbs/75_diagnosis.ipynb #e3b428d3
 def answer_scores(
     predicted: Sequence[str],  # "" where the model says that there is no answer
     answers: Sequence[str | Sequence[str]],  # the right answer of each question, or several; none: unanswerable

@@ -67,7 +67,7 @@ def test_a_minimum_counts_wrong_answers():
 
 def test_invariance_counts_changed_answers_and_only_real_changes():
     found = behave(Bag(), [invariance("no good", lambda t: t.replace("good", "fine"))], TEXTS)
-    assert found.table.iloc[0][["cases", "failed"]].tolist() == [2, 2]
+    assert found.table.iloc[0][["cases", "failed"]].tolist() == [2, 1]       # "very" is still praise
     assert found.cases["text"].tolist() == ["a good film", "good , very good"]
 
 

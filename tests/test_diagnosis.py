@@ -241,6 +241,16 @@ def test_compare_orders_models_and_corrects_for_all_pairs():
         compare({"a": rows["best"]})
 
 
+def test_taggers_that_know_different_types_can_be_compared():
+    rng = random.Random(5)
+    rows = [dict(uid=str(i), text="x" * 12, gold=flat_spans(rng), predicted=[]) for i in range(40)]
+    perfect = [r | dict(predicted=r["gold"]) for r in rows]
+    odd = [r | dict(predicted=[span(0, 1, "ORG")]) for r in rows]      # a type that nobody else has
+    table = compare({"nothing": rows, "perfect": perfect, "odd": odd}, draws=500)
+    assert table.iloc[0]["first"] == "perfect" and table.iloc[0]["difference"] == 1 and table.iloc[0]["p_holm"] < 0.05
+    assert table.iloc[2]["difference"] == 0 and table.iloc[2]["p"] == 1
+
+
 # slices
 
 def weak_rows(n=400, seed=0, weak=0.4):
