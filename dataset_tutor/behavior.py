@@ -167,7 +167,7 @@ def _says(predicted) -> str:
         return ", ".join(f"{s['start']}-{s['end']} {s['label']}" for s in predicted)
     return f"{predicted['label']} {max(predicted['probabilities'].values()):.2f}"
 
-# %% ../nbs/76_behavior.ipynb #34527c3b
+# %% ../nbs/76_behavior.ipynb #87674a64
 def behave(
     model: Fitted | Callable,  # anything with `predict(texts)`, or such a function
     checks: Sequence[Check],
@@ -194,7 +194,7 @@ def behave(
     for (name, kind), group in cases.groupby(["check", "kind"], sort=False):
         n, failed = len(group), int(group["failed"].sum())
         out.append(dict(check=name, kind=kind, cases=n, failed=failed, rate=failed / n,
-                        **dict(zip(("low", "high"), wilson(failed, n)))))
+                        **dict(zip(("low", "high"), np.clip(wilson(failed, n), 0, 1).tolist()))))
     return Behavior(pd.DataFrame(out), cases)
 
 # %% ../nbs/76_behavior.ipynb #5cbb1d4d
@@ -205,10 +205,10 @@ def shorten_not(text: str) -> str:
     "is not becomes isn't: the same words, written as people speak."
     return re.sub(r"\b(is|was|does|did|are|were) not\b", lambda m: _NOT_WORDS[m[1].lower()], text)
 
-# %% ../nbs/76_behavior.ipynb #95141761
+# %% ../nbs/76_behavior.ipynb #efc34e92
 def english_checks(
-    good: str = "pos",  # the class of praise
-    bad: str = "neg",
+    good: str = "positive",  # the class of praise
+    bad: str = "negative",
 ) -> list[Check]:
     "Fourteen checks for a classifier of English reviews."
     words = dict(thing=["film", "story", "acting", "ending"], good=["good", "great", "moving", "clever"],
@@ -265,10 +265,10 @@ def _paint_behavior(found: Mapping[str, Behavior], names: list[str]):
         _bare(ax, "b")
     return paint
 
-# %% ../nbs/76_behavior.ipynb #65537e0e
+# %% ../nbs/76_behavior.ipynb #dcca835c
 def chinese_checks(
-    good: str = "pos",
-    bad: str = "neg",
+    good: str = "positive",
+    bad: str = "negative",
 ) -> list[Check]:
     "Fifteen checks for a classifier of Chinese reviews."
     words = dict(thing=["房间", "服务", "酒店", "早餐"], good=["干净", "舒服", "满意", "好"],

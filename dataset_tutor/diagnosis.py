@@ -117,7 +117,7 @@ def _probabilities(rows: Sequence[dict]) -> tuple[np.ndarray, np.ndarray, list[s
     p = np.array([[r["predicted"]["probabilities"][n] for n in names] for r in rows], float)
     return p, np.array([names.index(r["gold"]) for r in rows]), names
 
-# %% ../nbs/75_diagnosis.ipynb #17404a8d
+# %% ../nbs/75_diagnosis.ipynb #fdcc4935
 def probability_scores(
     rows: Sequence[dict],  # of a classifier: `run.rows["test"]`
 ) -> dict[str, float]:  # auroc, log_loss, brier, calibration_error
@@ -125,10 +125,10 @@ def probability_scores(
     p, gold, names = _probabilities(rows)
     at = np.arange(len(gold))
     kinds = [1] if len(names) == 2 else range(len(names))
-    with np.errstate(divide="ignore"):
-        loss = -np.log(np.clip(p[at, gold], 1e-15, 1)).mean()
+    loss = -np.log(np.clip(p[at, gold], 1e-15, 1)).mean()
     truth = np.eye(len(names))[gold]
-    return dict(auroc=float(np.nanmean([auroc(p[:, k], gold == k) for k in kinds])), log_loss=float(loss),
+    areas = [a for k in kinds if not np.isnan(a := auroc(p[:, k], gold == k))]
+    return dict(auroc=float(np.mean(areas)) if areas else float("nan"), log_loss=float(loss),
                 brier=float(((p - truth) ** 2).sum(1).mean()), calibration_error=calibration_error(p, gold))
 
 # %% ../nbs/75_diagnosis.ipynb #8bdc5cd2
@@ -635,7 +635,7 @@ def dynamics(
                              confidence=own.mean(0), variability=own.std(0),
                              correctness=(p.argmax(2) == gold).mean(0)))
 
-# %% ../nbs/75_diagnosis.ipynb #f334ab88
+# %% ../nbs/75_diagnosis.ipynb #06616c6c
 def training_dynamics(
     ds: Dataset,  # rows with a `split` and a class
     *,
@@ -651,8 +651,7 @@ def training_dynamics(
     _, names, parts = _prepare(ds, "classification")
     train = parts["train"]
     x, y = embed(train.texts, str(encoder or default_encoder(train.texts))), np.array(train.gold)
-    x, seen = (x - x.mean(0)) / (x.std(0) + 1e-6), []
-    net = MLPClassifier((hidden,), alpha=1e-3, batch_size=min(32, len(y)), random_state=seed)
+    net, seen = MLPClassifier((hidden,), batch_size=min(32, len(y)), random_state=seed), []
     for _ in range(epochs):
         net.partial_fit(x, y, classes=range(len(names)))
         seen.append(net.predict_proba(x))

@@ -34,8 +34,8 @@ WEIGHTS = {"good": 2.0, "bad": -2.0, "very": 0.5, "john": 0.7, "好": 2.0, "差"
 
 def said(odds):
     p = 1 / (1 + np.exp(-odds))
-    return dict(label="pos" if p > 0.5 else "neg", probability=float(max(p, 1 - p)),
-                probabilities=dict(neg=float(1 - p), pos=float(p)))
+    return dict(label="positive" if p > 0.5 else "negative", probability=float(max(p, 1 - p)),
+                probabilities=dict(negative=float(1 - p), positive=float(p)))
 
 
 class Bag:
@@ -59,7 +59,7 @@ TEXTS = ["a good film", "a bad film", "good , very good", "nothing"]
 
 
 def test_a_minimum_counts_wrong_answers():
-    found = behave(Bag(), [minimum("praise", ["good", "very good", "bad"], "pos")])
+    found = behave(Bag(), [minimum("praise", ["good", "very good", "bad"], "positive")])
     row = found.table.iloc[0]
     assert (row["cases"], row["failed"]) == (3, 1) and row["low"] < 1 / 3 < row["high"]
     assert found.failures("praise")["changed"].tolist() == ["bad"]
@@ -73,9 +73,9 @@ def test_invariance_counts_changed_answers_and_only_real_changes():
 
 def test_direction_allows_what_it_tolerates():
     weaker = lambda t: t.replace("very ", "")  # noqa: E731
-    p = [said(x)["probabilities"]["pos"] for x in (4.5, 4.0)]
+    p = [said(x)["probabilities"]["positive"] for x in (4.5, 4.0)]
     for tolerance, failed in ((0.0, 1), (p[0] - p[1] + 1e-6, 0)):
-        found = behave(Bag(), [direction("d", weaker, "pos", tolerance=tolerance)], TEXTS)
+        found = behave(Bag(), [direction("d", weaker, "positive", tolerance=tolerance)], TEXTS)
         assert found.table["failed"].tolist() == [failed]
 
 
@@ -86,7 +86,7 @@ def test_everything_is_predicted_in_one_call():
 
 
 def test_a_plain_function_is_a_model_too():
-    assert behave(Bag().predict, [minimum("m", ["good"], "pos")]).table["failed"].tolist() == [0]
+    assert behave(Bag().predict, [minimum("m", ["good"], "positive")]).table["failed"].tolist() == [0]
 
 
 def test_checks_of_a_tagger_move_spans_with_the_text():
@@ -124,9 +124,9 @@ def test_errors_of_checks():
     with pytest.raises(DataError, match="no check has a case"):
         behave(Bag(), [invariance("same", str.strip)], ["a"])
     with pytest.raises(DataError, match="needs texts"):
-        minimum("m", [], "pos")
+        minimum("m", [], "positive")
     with pytest.raises(DataError, match="there is no check"):
-        behave(Bag(), [minimum("m", ["good"], "pos")]).failures("x")
+        behave(Bag(), [minimum("m", ["good"], "positive")]).failures("x")
 
 
 def test_templates_are_filled_and_never_formatted():
@@ -140,7 +140,7 @@ def test_templates_are_filled_and_never_formatted():
 # attribution
 
 def test_occlusion_of_a_linear_model_gives_its_weights_back():
-    a = occlude(Bag(), "A good film, very bad", label="pos")[0]
+    a = occlude(Bag(), "A good film, very bad", label="positive")[0]
     got = dict(zip((a.text[i:j] for i, j in a.offsets), a.scores))
     assert got == pytest.approx({"A": 0, "good": 2, "film": 0, "very": 0.5, "bad": -2}, abs=1e-6)
     assert a.top(1)[0][0] in ("good", "bad")
@@ -168,7 +168,7 @@ def test_pictures_of_odd_texts():
 
 def test_faithfulness_tells_a_true_picture_from_a_turned_one():
     texts = [f"a good film about {w} and some more words here" for w in ("cats", "dogs", "trains", "rain", "snow")]
-    true = occlude(Bag(), texts, label="pos")
+    true = occlude(Bag(), texts, label="positive")
     found = faithfulness(Bag(), true)
     assert found.more.low > 0 and found.less.low > 0 and found.texts == 5
     turned = [Attribution(a.text, a.offsets, -a.scores, a.label, a.probability, a.whole, "turned") for a in true]
@@ -188,18 +188,18 @@ def tiny():
     fit = LogisticRegression().fit(rng.normal(size=(40, 384)), np.arange(40) % 2)
     fit.coef_ *= 20
     made = FrozenClassifier.__new__(FrozenClassifier)
-    made.names, made.encoder, made.model, made.task = ["neg", "pos"], "en-small", fit, "classification"
+    made.names, made.encoder, made.model, made.task = ["negative", "positive"], "en-small", fit, "classification"
     return made
 
 
 def test_integrated_gradients_are_complete(tiny):
-    for a in integrate(tiny, ["a good film, truly", "bad!"], label="pos", steps=64):
+    for a in integrate(tiny, ["a good film, truly", "bad!"], label="positive", steps=32):
         assert a.gap < 0.02 and a.method == "integrated gradients"
         assert a.scores.sum() + a.rest == pytest.approx(a.whole, abs=0.02 * abs(a.whole) + 1e-6)
 
 
-def test_integrated_gradients_agree_with_a_loop(tiny):
-    "Captum's integral against a plain sum over many steps"
+def test_integrated_gradients_agree_with_a_plain_sum(tiny):
+    "Captum's integral against the mean gradient at many steps"
     import torch
 
     from dataset_tutor.behavior import _Inside
@@ -210,12 +210,12 @@ def test_integrated_gradients_agree_with_a_loop(tiny):
     empty[0, 1:-1] = inside.tokenizer.pad_token_id
     layer = inside.net.get_input_embeddings()
     x, base = layer(ids).detach(), layer(empty).detach()
-    total = torch.zeros_like(x)
-    for t in (np.arange(200) + 0.5) / 200:
-        here = (base + t * (x - base)).requires_grad_()
-        total += torch.autograd.grad(inside.odds(here, torch.ones_like(ids), at)[0], here)[0] / 200
-    want = ((x - base) * total).sum(-1)[0, 1:-1].numpy()
-    assert integrate(tiny, ["a good film"], label="pos", steps=64)[0].scores == pytest.approx(want, rel=0.05, abs=1e-3)
+    t = (torch.arange(100) + 0.5)[:, None, None] / 100
+    here = (base + t * (x - base)).requires_grad_()
+    odds = inside.odds(here, torch.ones_like(ids).repeat(100, 1), at.repeat(100))
+    slopes = torch.autograd.grad(odds.sum(), here)[0].mean(0, keepdim=True)
+    want = ((x - base) * slopes).sum(-1)[0, 1:-1].numpy()
+    assert integrate(tiny, ["a good film"], label="positive", steps=32)[0].scores == pytest.approx(want, rel=0.05, abs=1e-3)
 
 
 def test_the_frozen_classifier_has_the_same_odds_inside_and_outside(tiny):
@@ -226,7 +226,7 @@ def test_the_frozen_classifier_has_the_same_odds_inside_and_outside(tiny):
     enc = inside.tokenizer("a good film", return_tensors="pt")
     with torch.no_grad():
         z = inside.logits(inside.net.get_input_embeddings()(enc["input_ids"]), enc["attention_mask"])
-    p = tiny.predict("a good film")[0]["probabilities"]["pos"]
+    p = tiny.predict("a good film")[0]["probabilities"]["positive"]
     assert float(z.softmax(-1)[0, 1]) == pytest.approx(p, abs=0.05)        # predict may compute in bfloat16
 
 
@@ -250,18 +250,18 @@ GROUPS = {"a": ["John", "John"], "b": ["Mary", "Anna"]}
 
 def test_a_planted_bias_is_found_and_an_absent_one_is_not():
     templates = [f"{{x}} is here , {w}" for w in ("good", "bad", "today", "again", "there", "now")]
-    found = swap_probe(Bag(), templates, GROUPS, "pos")[0]
+    found = swap_probe(Bag(), templates, GROUPS, "positive")[0]
     assert found.groups == "b minus a" and found.difference.high < 0 and found.templates == 6
-    none = swap_probe(Bag(), templates, {"b": GROUPS["b"], "c": ["Eve", "Sue"]}, "pos")[0]
+    none = swap_probe(Bag(), templates, {"b": GROUPS["b"], "c": ["Eve", "Sue"]}, "positive")[0]
     assert tuple(none.difference) == (0, 0, 0) and none.flips == 0
-    assert len(swap_probe(Bag(), templates, GROUPS | {"c": ["Eve"]}, "pos")) == 3
+    assert len(swap_probe(Bag(), templates, GROUPS | {"c": ["Eve"]}, "positive")) == 3
 
 
 @pytest.mark.parametrize("templates, groups", [(["no gap"], GROUPS), (["{x}"], {"a": ["x"]}),
                                                (["{x}"], {"a": [], "b": ["x"]}), ([], GROUPS)])
 def test_a_probe_needs_gaps_and_groups(templates, groups):
     with pytest.raises(DataError, match="probe needs"):
-        swap_probe(Bag(), templates, groups, "pos")
+        swap_probe(Bag(), templates, groups, "positive")
 
 
 @pytest.mark.parametrize("text, want", [
@@ -283,10 +283,10 @@ def test_the_two_versions_are_stable(text):
 
 
 def test_pair_probe_reads_real_texts_twice():
-    found = pair_probe(Bag(), ["John met him", "he is good", "nobody"], {"he": "good she", "him": "her"}, "pos")
+    found = pair_probe(Bag(), ["John met him", "he is good", "nobody"], {"he": "good she", "him": "her"}, "positive")
     assert found.templates == 2 and found.difference.value > 0
     with pytest.raises(DataError, match="0 texts have"):
-        pair_probe(Bag(), ["nothing"], PAIRS["en"], "pos")
+        pair_probe(Bag(), ["nothing"], PAIRS["en"], "positive")
 
 
 def test_the_picture_of_behaviour():

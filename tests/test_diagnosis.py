@@ -84,16 +84,15 @@ def flat_spans(rng, length=12):
 def test_probability_scores_are_scikit_learns():
     from sklearn.metrics import log_loss, roc_auc_score
     rng = np.random.default_rng(0)
-    for i in range(CASES):
-        n = int(rng.integers(2, 40))
-        scores, positive = rng.integers(0, 6, n) / 5, rng.integers(0, 2, n)     # many ties
-        positive[:2] = 0, 1
-        assert auroc(scores, positive) == pytest.approx(roc_auc_score(positive, scores)), i
-        if i % 10 == 0:
-            p, gold = drawn(n, 3, seed=i)
-            got = probability_scores(class_rows(p, gold, "abc"))
-            assert got["log_loss"] == pytest.approx(log_loss(gold, p, labels=[0, 1, 2]))
-            assert got["brier"] == pytest.approx(((p - np.eye(3)[gold]) ** 2).sum(1).mean())
+    scores, positive = rng.integers(0, 6, (20, CASES)) / 5, rng.integers(0, 2, (20, CASES))     # many ties
+    positive[:2] = [[0], [1]]
+    got = [auroc(s, y) for s, y in zip(scores.T, positive.T)]
+    assert got == pytest.approx(roc_auc_score(positive, scores, average=None))
+    for i in range(CASES // 10):
+        p, gold = drawn(int(rng.integers(1, 40)), 3, seed=i)
+        one = probability_scores(class_rows(p, gold, "abc"))
+        assert one["log_loss"] == pytest.approx(log_loss(gold, p, labels=[0, 1, 2]))
+        assert one["brier"] == pytest.approx(((p - np.eye(3)[gold]) ** 2).sum(1).mean())
 
 
 def test_multiclass_auroc_is_the_mean_of_one_against_all():
@@ -135,7 +134,7 @@ def test_the_temperature_is_the_one_that_was_drawn():
     assert t == pytest.approx(2.0, rel=0.06)
 
 
-@given(st.floats(0.1, 10))
+@given(st.floats(0.5, 4))
 def test_tempering_changes_no_label_and_is_undone_by_its_inverse(t):
     rows = class_rows(*drawn(20, 3), "abc")
     soft = temper(rows, t)
