@@ -215,7 +215,8 @@ def test_integrated_gradients_agree_with_a_plain_sum(tiny):
     odds = inside.odds(here, torch.ones_like(ids).repeat(100, 1), at.repeat(100))
     slopes = torch.autograd.grad(odds.sum(), here)[0].mean(0, keepdim=True)
     want = ((x - base) * slopes).sum(-1)[0, 1:-1].numpy()
-    assert integrate(tiny, ["a good film"], label="positive", steps=32)[0].scores == pytest.approx(want, rel=0.05, abs=1e-3)
+    got = integrate(tiny, ["a good film"], label="positive", steps=32)[0]
+    assert got.scores == pytest.approx(want, rel=0.05, abs=1e-3)
 
 
 def test_the_frozen_classifier_has_the_same_odds_inside_and_outside(tiny):
