@@ -453,7 +453,7 @@ def _by_word(text: str, pieces: list, shares: np.ndarray, label: str, said: dict
     return Attribution(text, offsets, scores, label, float(said["probabilities"][label]), whole,
                        "integrated gradients", rest)
 
-# %% ../nbs/76_behavior.ipynb #742782af
+# %% ../nbs/76_behavior.ipynb #a20aaddf
 def plot_attribution(
     found: Sequence[Attribution] | Attribution,
     *,
@@ -461,16 +461,16 @@ def plot_attribution(
 ) -> Figure:
     "Texts with coloured words: blue speaks for the class, vermilion against it."
     found = [found] if isinstance(found, Attribution) else list(found)
-    lines = [line for f in found for line in [*_lines_of(f, width), []]]
+    lines = [line for f in found for line in [*_lines_of(f, width), []]][:-1]
     if not lines:
         raise DataError("there is nothing to plot", fix="give what occlude or integrate returned")
-    word = found[0].top(1)[0][0] if len(found[0].scores) else ""
-    title = f"“{_short(word, 24)}” counts most for {_short(found[0].label)} {found[0].probability:.2f}"
+    word, score = found[0].top(1)[0] if len(found[0].scores) else ("", 0.0)
+    title = f"“{_short(word, 24)}” speaks most, {'for' if score > 0 else 'against'} “{_short(found[0].label)}”"
     note = f"{found[0].method} · blue: for the class, vermilion: against it"
     alt = f"Texts with coloured words. {title}."
     return _draw(_paint_words(lines, width), title, note, alt, [f.text for f in found], 0.15 + 0.27 * len(lines))
 
-# %% ../nbs/76_behavior.ipynb #351bfdfd
+# %% ../nbs/76_behavior.ipynb #a72b8e9e
 def _cells(f: Attribution) -> list[tuple[str, str | None, float]]:
     "The text in pieces: (characters, colour, strength)."
     out, at = [], 0
@@ -482,7 +482,8 @@ def _cells(f: Attribution) -> list[tuple[str, str | None, float]]:
 
 def _lines_of(f: Attribution, width: int) -> list[list[tuple]]:
     "Cells broken into lines."
-    lines, used = [[]], 0
+    head = f"{_short(f.label)} {f.probability:.2f}"
+    lines, used = [[(head, None, 0.0)], []], 0
     for text, colour, strength in _cells(f):
         if used and used + _width(text) > width:
             lines.append([])
@@ -491,7 +492,7 @@ def _lines_of(f: Attribution, width: int) -> list[list[tuple]]:
         used += _width(text)
     return lines
 
-# %% ../nbs/76_behavior.ipynb #9646969c
+# %% ../nbs/76_behavior.ipynb #d0b1dc0c
 def _paint_words(lines: list[list[tuple]], width: int):
     def paint(fig):
         ax = fig.subplots()
@@ -499,11 +500,13 @@ def _paint_words(lines: list[list[tuple]], width: int):
         ax.axis("off")
         for y, line in enumerate(lines):
             x = 0.0
+            head = y == 0 or not lines[y - 1]
             for text, colour, strength in line:
                 w = _width(text)
                 if colour:
                     ax.add_patch(_rectangle(x, y, w, colour, strength))
-                ax.text(x + w / 2, y + 0.5, text, ha="center", va="center", size=9.5)
+                ax.text(x if head else x + w / 2, y + 0.5, text, ha="left" if head else "center", va="center",
+                        size=9.5, color=COLOURS["soft" if head else "ink"])
                 x += w
     return paint
 

@@ -672,7 +672,7 @@ def plot_cartography(
     note = "one dot per training row; its own label's probability over the epochs"
     return _draw(_paint_map(table, wrong), title, note, f"Scatter plot. {title}.", [], 3.6)
 
-# %% ../nbs/75_diagnosis.ipynb #6aa19fe5
+# %% ../nbs/75_diagnosis.ipynb #377df1c8
 def _paint_map(table: pd.DataFrame, wrong: Sequence[bool] | None):
     def paint(fig):
         ax = fig.subplots()
@@ -684,7 +684,7 @@ def _paint_map(table: pd.DataFrame, wrong: Sequence[bool] | None):
         ax.grid(color=COLOURS["light"], lw=0.8)
         ax.set_axisbelow(True)
         if mark.any():
-            ax.legend(frameon=False, loc="upper right")
+            ax.legend(frameon=False, loc="best")
         _bare(ax, "lb")
     return paint
 
