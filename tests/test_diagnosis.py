@@ -11,17 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_tutor import diagnosis
-from dataset_tutor.core import DataError
+from dataset_tutor.core import DataError, LeakageError
 from dataset_tutor.diagnosis import (
     OUTCOMES,
     answer_scores,
     answer_tokens,
     auroc,
     calibration,
+    checkpoint_dynamics,
     compare,
     dynamics,
     fit_temperature,
+    frozen,
     holm,
+    masked_bits,
     mcnemar,
     outcome_table,
     pair_spans,
@@ -37,6 +40,7 @@ from dataset_tutor.diagnosis import (
     span_outcomes,
     temper,
     text_scores,
+    training_dynamics,
     worst_slice,
 )
 from dataset_tutor.evaluation import classification_metrics, ner_metrics
@@ -371,6 +375,63 @@ def test_dynamics_by_hand():
     assert table["variability"].tolist() == pytest.approx([0.1, 0.1])
     with pytest.raises(DataError, match="epochs, rows, classes"):
         dynamics(p, [0])
+
+
+def review_rows(n=40):
+    import datasets
+    texts = [f"film {i} was {'great fun' if i % 2 else 'dull and bad'}" for i in range(n)]
+    labels = datasets.ClassLabel(names=["neg", "pos"])
+    parts = ["train"] * (n // 2) + ["validation"] * (n // 4) + ["test"] * (n // 4)
+    return datasets.Dataset.from_dict(
+        dict(uid=[str(i) for i in range(n)], text=texts, label=[i % 2 for i in range(n)], split=parts),
+        features=datasets.Features(dict(uid=datasets.Value("string"), text=datasets.Value("string"), label=labels,
+                                        split=datasets.Value("string"))))
+
+
+def test_frozen_vectors_learn_and_need_a_split():
+    ds = review_rows()
+    run = frozen(ds)
+    assert run.metrics["accuracy"] == 1 and run.predict("dull and bad")[0]["label"] == "neg" and run.predict([]) == []
+    assert [r["uid"] for r in run.rows["test"]] == [str(i) for i in range(30, 40)] and "frozen" in repr(run)
+    with pytest.raises(LeakageError):
+        frozen(ds.remove_columns("split"))
+
+
+def test_training_is_watched_on_training_rows_only_and_repeats():
+    ds = review_rows()
+    one, two = training_dynamics(ds, epochs=3, seed=1), training_dynamics(ds, epochs=3, seed=1)
+    assert one.equals(two) and one["uid"].tolist() == [str(i) for i in range(20)]
+    with pytest.raises(LeakageError):
+        training_dynamics(ds.remove_columns("split"))
+
+
+def test_saved_epochs_are_read_in_their_order(tmp_path):
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from dataset_tutor.models import load_pretrained
+    ds, folders = review_rows(8), [tmp_path / "checkpoint-1", tmp_path / "checkpoint-2"]
+    torch.manual_seed(0)
+    config = BertConfig(30522, 16, 1, 2, 16, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1})
+    nets = [BertForSequenceClassification(config).eval() for _ in folders]
+    for net, folder in zip(nets, folders):
+        net.save_pretrained(folder)
+    tokenizer = load_pretrained("AutoTokenizer", "en-small")
+    table = checkpoint_dynamics(folders, ds, tokenizer="en-small", batch_size=3, device="cpu")
+    batch = tokenizer(ds["text"][:], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        own = [net(**batch).logits.softmax(-1)[torch.arange(8), torch.tensor(ds["label"][:])] for net in nets]
+    assert table["confidence"].tolist() == pytest.approx(torch.stack(own).mean(0).tolist(), abs=1e-4)
+    other = ds.rename_column("label", "old").add_column("label", ["good", "bad"] * 4).class_encode_column("label")
+    with pytest.raises(DataError, match="the model knows neg, pos"):
+        checkpoint_dynamics(folders, other, tokenizer="en-small", device="cpu")
+    with pytest.raises(DataError, match="no saved epoch"):
+        checkpoint_dynamics([], ds)
+
+
+def test_masked_bits_prefer_what_is_written():
+    bits, pieces = masked_bits(["今天天气很好", "今天天汽很好", ""])
+    assert bits[0] < bits[1] and bits[2] == 0 and pieces.tolist() == [6, 6, 0]
 
 
 # texts
