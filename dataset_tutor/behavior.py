@@ -292,7 +292,7 @@ def chinese_checks(
         direction("blame added", lambda t: t + "太差了！", bad),  # far too bad
     ]
 
-# %% ../nbs/76_behavior.ipynb #5a917bab
+# %% ../nbs/76_behavior.ipynb #aa1d4470
 @dataclass(frozen=True, repr=False)
 class Attribution:
     "What each word of a text added to the log-odds of a class."
@@ -307,8 +307,8 @@ class Attribution:
 
     @property
     def gap(self) -> float:
-        "How far the scores are from adding up to the whole, as a share of it; small is complete."
-        return abs(float(self.rest + self.scores.sum()) - self.whole) / max(abs(self.whole), 1e-6)
+        "How far the scores are from adding up to the whole, in log-odds; 0 is complete."
+        return abs(float(self.rest + self.scores.sum()) - self.whole)
 
     def top(self, n: int = 5) -> list[tuple[str, float]]:
         "The words that count most, with their scores."

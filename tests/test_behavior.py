@@ -194,7 +194,7 @@ def tiny():
 
 def test_integrated_gradients_are_complete(tiny):
     for a in integrate(tiny, ["a good film, truly", "bad!"], label="positive", steps=32):
-        assert a.gap < 0.02 and a.method == "integrated gradients"
+        assert a.gap < 0.02 * max(1, abs(a.whole)) and a.method == "integrated gradients"
         assert a.scores.sum() + a.rest == pytest.approx(a.whole, abs=0.02 * abs(a.whole) + 1e-6)
 
 
