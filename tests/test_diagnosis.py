@@ -412,7 +412,8 @@ def test_saved_epochs_are_read_in_their_order(tmp_path):
     from dataset_tutor.models import load_pretrained
     ds, folders = review_rows(8), [tmp_path / "checkpoint-1", tmp_path / "checkpoint-2"]
     torch.manual_seed(0)
-    config = BertConfig(30522, 16, 1, 2, 16, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1})
+    config = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+                        id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1})
     nets = [BertForSequenceClassification(config).eval() for _ in folders]
     for net, folder in zip(nets, folders):
         net.save_pretrained(folder)
