@@ -408,14 +408,15 @@ class _Inside:
 def _encoder(name: str):
     return load_pretrained("AutoModel", name).eval().float(), load_pretrained("AutoTokenizer", name)
 
-# %% ../nbs/76_behavior.ipynb #709871e9
+# %% ../nbs/76_behavior.ipynb #7adf0f11
 def integrate(
     run: Run | FrozenClassifier,  # with gradients: fine-tuned, or frozen vectors with a linear layer
     texts: Sequence[str] | str,
     *,
     label: str | None = None,  # the class to explain; None: the predicted one
-    steps: int = 48,  # of the integral; more make `gap` smaller
-    batch_size: int = 48,  # steps at once
+    steps: int = 32,  # of the integral; doubled, up to three times, where the gap is too large
+    tolerance: float = 0.05,  # most gap, in log-odds
+    batch_size: int = 64,  # steps at once
 ) -> list[Attribution]:
     "Integrated gradients (Sundararajan et al. 2017) on the embeddings, from padding to the text, summed over words."
     (attr,) = need("captum.attr", extra="evaluation")
@@ -431,10 +432,13 @@ def integrate(
         y = label or said["label"]
         x, base = layer(ids).detach(), layer(empty).detach()
         more = (torch.ones_like(ids), torch.tensor([inside.names.index(y)], device=inside.device))
-        shares = attr.IntegratedGradients(inside.odds).attribute(
-            x, base, additional_forward_args=more, n_steps=steps, internal_batch_size=batch_size)
         with torch.no_grad():
             whole = float((inside.odds(x, *more) - inside.odds(base, *more))[0])
+        for n in (steps, 2 * steps, 4 * steps, 8 * steps):
+            shares = attr.IntegratedGradients(inside.odds).attribute(
+                x, base, additional_forward_args=more, n_steps=n, internal_batch_size=batch_size)
+            if abs(float(shares.sum()) - whole) <= tolerance:
+                break
         out.append(_by_word(text, enc["offset_mapping"], shares[0].sum(-1).cpu().numpy(), y, said, whole))
     return out
 
