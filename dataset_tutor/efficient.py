@@ -130,7 +130,14 @@ def training_memory(model, # a model with its `requires_grad` set
     parts = dict(weights=size, gradients=trained, optimizer=2 * trained, activations=sum(kept.values()))
     return {k: round(v / 1e6, 1) for k, v in (parts | dict(all=sum(parts.values()))).items()}
 
-# %% ../nbs/72_efficient.ipynb #55743a0c
+# %% ../nbs/72_efficient.ipynb #bff685c7
+def _plain(model):
+    "A copy of a model. Mixed precision leaves its own `forward` on a trained one, which would go on using the old one."
+    out = copy.deepcopy(model)
+    out.__dict__.pop("forward", None)
+    out.__dict__.pop("_original_forward", None)
+    return out
+
 def _train(net, names: list[str], parts: dict, s: Settings, tokenizer, device: str, folder: Path, keep: bool,
            progress: bool, more: dict, items: list[dict], change: Callable = None) -> dict:
     "Train a model on items, keep the epoch that is best on validation: log, notes and seconds."
@@ -249,7 +256,7 @@ def _finished(net, names, parts, s, tokenizer, fingerprint: str, done: dict, out
         shutil.rmtree(Path(out)/"checkpoints", ignore_errors=True)
     return run
 
-# %% ../nbs/72_efficient.ipynb #4f8ccf4b
+# %% ../nbs/72_efficient.ipynb #7912c176
 def _layers(model):
     "The list of an encoder's layers, and the module it hangs on."
     for module in model.modules():
@@ -257,13 +264,6 @@ def _layers(model):
         if held is not None and held.__class__.__name__ == "ModuleList" and len(held) == model.config.num_hidden_layers:
             return module, held
     raise DataError(f"the layers of a {model.config.model_type} model were not found", fix="use a BERT-like encoder")
-
-def _plain(model):
-    "A copy of a model. Mixed precision leaves its own `forward` on a trained one, which would go on using the old one."
-    out = copy.deepcopy(model)
-    out.__dict__.pop("forward", None)
-    out.__dict__.pop("_original_forward", None)
-    return out
 
 def keep_layers(model, # an encoder with its head
                 keep: int | Sequence[int], # these layers, counted from 0; a number: so many, evenly spread
