@@ -1,0 +1,101 @@
+"""`predict` through four engines on the same real test rows: PyTorch (float32, and what it prefers), ONNX, ONNX int8.
+
+Usage: python benchmarks/inference.py [--samples reviews-en ...] [--rows N] [--test N] [--epochs N] [--at-once 1 16 256]
+       python benchmarks/inference.py --runs FOLDER ...   (runs that are finished, such as those of chapter 90)
+
+Each round times all engines one after the other, so that a busy machine slows all of them; the ratios are medians over
+the rounds of one run. Tokenising and decoding are included. Trained runs stay in the cache and are read back.
+"""
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import datasets
+import numpy as np
+
+from dataset_tutor.acquisition import load_sample
+from dataset_tutor.assets import cache_dir
+from dataset_tutor.baselines import _report, _Rows
+from dataset_tutor.cleaning import ner_en, ner_zh, reviews_en, reviews_zh
+from dataset_tutor.distribution import split
+from dataset_tutor.efficient import as_float32, compare_predictions, export_onnx
+from dataset_tutor.finetuning import finetune, load_run
+from dataset_tutor.models import doctor, need
+
+SAMPLES = {"reviews-en": (reviews_en, {}), "reviews-zh": (reviews_zh, {}), "ner-en": (ner_en, {"merge": True}),
+           "ner-zh": (ner_zh, {})}
+
+
+def seconds(model, texts: list, at_once: int) -> float:
+    "One pass over the texts, so many a call."
+    start = time.perf_counter()
+    for i in range(0, len(texts), at_once):
+        model.predict(texts[i:i + at_once])
+    return time.perf_counter() - start
+
+
+def held_rows(run, most: int) -> _Rows:
+    "Test rows as `_report` wants them."
+    rows = run.rows["test"][:most]
+    gold = [r["gold"] if run.task == "ner" else run.names.index(r["gold"]) for r in rows]
+    return _Rows([r["uid"] for r in rows], [r["text"] for r in rows], gold)
+
+
+def trained(name: str, args):
+    "A run on a sample, from the cache if it is there."
+    clean, options = SAMPLES[name]
+    ds = split(clean()(load_sample(name, rows=args.rows, **options)), seed=0)
+    out = cache_dir("runs", f"inference-{name}-{args.rows}-{args.epochs or 'default'}")
+    return finetune(ds, epochs=args.epochs, out=out, progress=False, device="cpu")
+
+
+def measure(name: str, run, args):
+    rows, threads = held_rows(run, args.test), need("torch")[0].get_num_threads()
+    ids = run.tokenizer(rows.texts, truncation=True, max_length=run.settings.max_length)["input_ids"]
+    pieces = [len(i) for i in ids]
+    print(f"{name}: {len(rows)} test rows of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), {threads} threads")
+    with tempfile.TemporaryDirectory() as tmp:
+        engines = {"PyTorch float32": as_float32(run), f"PyTorch {run.settings.dtype}": run,
+                   "ONNX float32": export_onnx(run, Path(tmp) / "float32"),
+                   "ONNX int8": export_onnx(run, Path(tmp) / "int8", int8=True, tolerance=args.tolerance)}
+        said = {k: m.predict(rows.texts) for k, m in engines.items()}
+        score = {k: _report(run.task, rows, p, run.names) for k, p in said.items()}
+        first = next(iter(engines))
+        for at_once in args.at_once:
+            some = rows.texts[:args.single] if at_once == 1 else rows.texts
+            took = [{k: seconds(m, some, at_once) for k, m in engines.items()} for _ in range(args.rounds + 1)][1:]
+            for k, model in engines.items():
+                faster = sorted(t[first] / t[k] for t in took)
+                found = compare_predictions(said[first], said[k])
+                size = f"{model.about['megabytes']:.0f} MB" if hasattr(model, "about") else ""
+                print(f"  {at_once:>4} a call  {k:<18}{1e3 * median(t[k] for t in took) / len(some):>8.2f} ms/text "
+                      f"{median(faster):>6.2f}x ({faster[0]:.2f} to {faster[-1]:.2f})  {score[k].main} "
+                      f"{score[k].score:.4f}  {found['differ']:>3} of {found['compared']} differ  {size}", flush=True)
+        key = "accuracy" if "accuracy" in score[first] else "f1"
+        print(f"  int8 minus float32, {key}: {score['ONNX int8'].minus(score[first], key)!r}\n", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", nargs="*", default=list(SAMPLES), choices=list(SAMPLES))
+    parser.add_argument("--runs", nargs="*", type=Path)
+    parser.add_argument("--rows", type=int, default=2_900)
+    parser.add_argument("--test", type=int, default=400, help="test rows")
+    parser.add_argument("--single", type=int, default=100, help="of these, so many one at a time")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tolerance", type=float, help="share of predictions that int8 may change")
+    parser.add_argument("--at-once", nargs="*", type=int, default=[1, 16, 256])
+    args = parser.parse_args()
+    datasets.disable_progress_bars()
+    print(f"{doctor()}\n")
+    for folder in args.runs or []:
+        measure(folder.name, load_run(folder, "cpu"), args)
+    for name in [] if args.runs else args.samples:
+        measure(name, trained(name, args), args)
+
+
+if __name__ == "__main__":
+    main()
