@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
-# %% ../nbs/74_monitor.ipynb #a2d623c6
+# %% ../nbs/74_monitor.ipynb #821ec386
 class Watch:
-    "What a training tells in its folder: lines in `watch.jsonl`, a lock while it lives; the file `stop` asks it to end."
+    "What a training tells in its folder: lines in `watch.jsonl`, a lock while it lives; the file `stop` ends it."
 
     lines = 1_000  # at most about so many lines tell of steps
     pause = 0.2  # seconds between two of them, at least
