@@ -27,7 +27,8 @@ names = ["差评", "好评", "<img src=x onerror='window.ran=1'>"]
 gold = [i % 3 for i in range(60)]
 said = [names[g if i % 4 else (g + 1) % 3] for i, g in enumerate(gold)]
 sure = [dict(label=s, probability=0.5 + i / 150, probabilities={s: 0.5 + i / 150}) for i, s in enumerate(said)]
-shown = _Rows([f"u{i}" for i in range(60)], [f"第 {i} 行 <script>window.ran=2</script> 房间干净" for i in range(60)], gold)
+lines = [f"第 {i} 行 <script>window.ran=2</script> 房间干净" for i in range(60)]
+shown = _Rows([f"u{i}" for i in range(60)], lines, gold)
 run = Fitted(**_judged("classification", names, dict(validation=shown, test=shown), dict(validation=sure, test=sure)),
              log=[], seconds=0)
 w = errors(run, lang=LANG, keep="errors.jsonl")

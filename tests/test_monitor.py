@@ -1,4 +1,4 @@
-"""The monitor without a browser: what a training writes and how it ends, cells and their rows, lassos and their points."""
+"""The monitor without a browser: what a training writes and how it ends, cells and rows, lassos and points."""
 import json
 import os
 import re
@@ -141,7 +141,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, monkeypatch):
     held.release()
 
 
-@pytest.mark.parametrize("state", [s for s in M.STATES])
+@pytest.mark.parametrize("state", M.STATES)
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_state_has_its_words(state, lang, tmp_path):
     panel = M.TrainingMonitor(tmp_path, lang)
@@ -225,8 +225,8 @@ KILLED = """
     datasets.disable_progress_bars()
     rows, model, out = sys.argv[1:]
     rows = datasets.load_from_disk(rows)
-    finetune(rows, model=model, epochs=200, batch_size=8, lr=1e-3, max_length=16, device="cpu", early_stopping=0, seed=0,
-             out=out, progress=False, callbacks=[watcher(out)])
+    finetune(rows, model=model, epochs=200, batch_size=8, lr=1e-3, max_length=16, device="cpu", early_stopping=0,
+             seed=0, out=out, progress=False, callbacks=[watcher(out)])
 """
 
 
@@ -393,7 +393,8 @@ def test_many_classes_become_a_list_and_nothing_of_a_row_runs():
 
 def points(n=60):
     texts = [*HOSTILE[:-1], *(f"row {i}" for i in range(n))][:n]
-    return add_uids(Dataset.from_dict(dict(text=[t or "–" for t in texts], label=[f"<b>{i % 3}" for i in range(n)])), "d")
+    data = dict(text=[t or "–" for t in texts], label=[f"<b>{i % 3}" for i in range(n)])
+    return add_uids(Dataset.from_dict(data), "d")
 
 
 def placed(n=60):
