@@ -72,7 +72,8 @@ FAINT = """() => {
     const [r, g, b] = c.map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
     return .2126 * r + .7152 * g + .0722 * b;
   };
-  const told = e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.matches("input,select,textarea");
+  const told = e => e.matches("input,select,textarea")
+    || [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
   const all = [...document.querySelectorAll(".dt-widget .dt-w *")].filter(e => told(e) && e.checkVisibility());
   if (!all.length) return ["no text was found"];
   return all.map(e => {
