@@ -189,7 +189,7 @@ def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarra
         _bare(bars, "l")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #ede235aa
+# %% ../nbs/63_diagnostics.ipynb #99a485b7
 def plot_drift(
     found,  # what `drift(old, new)` returned; or a table with what, distance, p
     rate: float | None = None,  # false alarms to be tolerated; None: that of the report
@@ -244,7 +244,7 @@ def _paint_words(ax: Axes, some, texts: list[str]):
     ax.plot(new, range(len(new)), "o", color=COLOURS["vermilion"], ms=6)
     ax.set_yticks(range(len(texts)), texts)
     ax.set_ylim(len(texts) - 0.4, -0.6)
-    ax.set_title("of 1,000 words: ● old  ● new", color=COLOURS["soft"])
+    ax.set_title("of 1,000 words: grey old, vermilion new", color=COLOURS["soft"])
     ax.grid(axis="x", color=COLOURS["light"], lw=0.8)
     ax.set_axisbelow(True)
     _bare(ax, "b")
@@ -458,7 +458,7 @@ def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
                       color=COLOURS["soft"]).set_in_layout(False)
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #af88bafa
+# %% ../nbs/63_diagnostics.ipynb #7aab9234
 class Weighed:
     "Tokens with weights, shown in their place."
 
@@ -480,7 +480,7 @@ class Weighed:
         head = f"<p style='margin:0 0 .3em'>{escape(self.title)}</p>" if self.title else ""
         key = ("<p style='margin:.3em 0 0;font-size:.85em'>solid, blue: for · dashed, vermilion: against · strongest: "
                f"{self.top:.3f}</p>")
-        return f"<div style='line-height:2'>{head}{self.join.join(out)}{key}</div>"
+        return f"<div class='dt-weights' style='line-height:2'>{head}{self.join.join(out)}{key}</div>"
 
     def __repr__(self):
         strong = np.argsort(-np.abs(self.weights), kind="stable")[:8]

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
-# %% ../nbs/74_monitor.ipynb #821ec386
+# %% ../nbs/74_monitor.ipynb #81451ba2
 class Watch:
     "What a training tells in its folder: lines in `watch.jsonl`, a lock while it lives; the file `stop` ends it."
 
@@ -94,7 +94,7 @@ class Watch:
     def ask(self):
         "Ask the training to end after its present step."
         self.wanted = True
-        if (self.folder / "run.json").exists():  # not into a folder that `finetune` expects to be empty
+        if (self.folder / "watch.jsonl").exists():  # not into a folder that `finetune` expects to be empty
             (self.folder / "stop").touch()
 
     def asked(self) -> bool:
@@ -271,7 +271,7 @@ def _pace(steps: list[dict]) -> float | None:
     done = later[-1]["step"] - later[0]["step"] if later else 0
     return (later[-1]["time"] - later[0]["time"]) / done if done > 0 else None
 
-# %% ../nbs/74_monitor.ipynb #b3a2b6ab
+# %% ../nbs/74_monitor.ipynb #e2b6bfeb
 def _about(folder: Path) -> dict | None:
     try:
         return json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -281,12 +281,13 @@ def _about(folder: Path) -> dict | None:
 
 def _state(about: dict | None, last: dict, folder: Path, ended: bool) -> str:
     "What a folder says of its training."
-    if about is None or (about["state"] != "done" and not last):
-        return "silent"
-    if about["state"] == "done":
+    if about is not None and about["state"] == "done":
         return "stopped" if ended else "done"
+    if not last:
+        return "silent"
     if last["do"] in ("end", "failed"):
-        return "scoring" if last["do"] == "end" else "failed"
+        trained = "scoring" if about else "stopped" if ended else "done"  # a Trainer of your own scores no test
+        return trained if last["do"] == "end" else "failed"
     if not _alive(folder):
         return "lost"
     return "stopping" if (folder / "stop").exists() else "running"
@@ -656,7 +657,7 @@ W .dt-matrix button,W .dt-matrix span.dt-cell{min-width:2.6em}
 }
 """)
 
-# %% ../nbs/74_monitor.ipynb #185ad99c
+# %% ../nbs/74_monitor.ipynb #1c97f1ed
 class ErrorPanel(Inspector):
     "What `errors` shows: a confusion matrix whose cells open, and the rows behind a cell."
 
@@ -673,8 +674,7 @@ class ErrorPanel(Inspector):
         at = [order.index(n) for n in self.names]
         self.counts = self.counts[np.ix_(at, at)]
         self.cell: tuple[str, str] | str = "errors"  # "errors", "all", an outcome, or (true, taken)
-        first = np.unique(self.table["uid"][:], return_inverse=True)[1]
-        self.family = first  # lines of one row share a tick
+        self.family = np.unique(self.table["uid"][:], return_inverse=True)[1]  # lines of one row share a tick
         super().__init__(self.table, columns=["text", "gold", "predicted", "outcome", "confidence"], **more)
         self.order = "-confidence"
         self.find()
@@ -716,10 +716,10 @@ class ErrorPanel(Inspector):
         "Show the rows of a cell, of an outcome, all errors or everything; the one that is shown again: all errors."
         text = str(value)
         new: tuple | str = text
-        if "," in text:
-            i, j = (int(x) for x in text.split(","))
-            new = (self.names[i], self.names[j])
-        elif text not in ("errors", "all", *self.outcome):
+        cells = {f"{i},{j}": (a, b) for i, a in enumerate(self.names) for j, b in enumerate(self.names)}
+        if text in cells:
+            new = cells[text]
+        elif text not in {"errors", "all", *self.outcome.tolist()}:
             raise DataError(f"there is no cell {text!r}", fix="i,j of the matrix, an outcome, errors or all")
         self.cell = "errors" if new == self.cell else new
         self.find()

@@ -48,7 +48,7 @@ def has_picture(cell) -> bool:
     if cell.cell_type != "code":
         return False
     shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-    return any("image/png" in data or "dt-still" in text_of(data.get("text/html", "")) for data in shown)
+    return any("image/png" in data or re.search("dt-still|dt-weights", text_of(data.get("text/html", ""))) for data in shown)
 
 
 def gallery(pages: list[str], folder: Path) -> str:
