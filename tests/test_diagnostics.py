@@ -26,8 +26,8 @@ def people(n=6, names=None, bad=()):
 
 
 def pairs(names):
-    lines = [(a, b, 10 + i, 0.9 if (i < 3) == (j < 3) else 0.1) for i, a in enumerate(names) for j, b in enumerate(names)
-             if i < j]
+    lines = [(a, b, 10 + i, 0.9 if (i < 3) == (j < 3) else 0.1)
+             for i, a in enumerate(names) for j, b in enumerate(names) if i < j]
     return pd.DataFrame(lines, columns=["one", "other", "items", "value"])
 
 

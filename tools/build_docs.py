@@ -11,6 +11,7 @@ from sphinx.cmd.build import main as sphinx
 
 NEW_TAB = re.compile(r'\{target="_blank"[^}]*\}')
 PAGE = re.compile(r"\]\(/?(?:\d+\w*?_)?([a-z]\w*)\.(?:html|ipynb)(#[^)]*)?\)")
+LEFT = re.compile(r"dt-(still|weights)")        # what a widget or marked words leave in a saved notebook
 ABOVE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 
 
@@ -48,7 +49,7 @@ def has_picture(cell) -> bool:
     if cell.cell_type != "code":
         return False
     shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-    return any("image/png" in data or re.search("dt-still|dt-weights", text_of(data.get("text/html", ""))) for data in shown)
+    return any("image/png" in data or LEFT.search(text_of(data.get("text/html", ""))) for data in shown)
 
 
 def gallery(pages: list[str], folder: Path) -> str:
