@@ -249,7 +249,7 @@ def _paint_words(ax: Axes, some, texts: list[str]):
     ax.set_axisbelow(True)
     _bare(ax, "b")
 
-# %% ../nbs/63_diagnostics.ipynb #51ca70ee
+# %% ../nbs/63_diagnostics.ipynb #6ff0de78
 def _banded(table: pd.DataFrame, x: str, y: str, by: str | None) -> dict[str, np.ndarray]:
     "Per line of the picture an array of (x, value, low, high); raw runs become means with intervals."
     (stats,) = need("scipy.stats")
@@ -291,6 +291,7 @@ def plot_curves(
     y: str = "score",  # the column of the score, a fraction
     by: str | None = None,  # the column that names the lines
     log: bool = False,  # a logarithmic axis of amounts
+    title: str = "",  # the finding; by default what the last points say
     note: str = "",
     fit=None,  # a `Curve` of `learning_curve`: its law and band are drawn, on to twice the rows
 ) -> Figure:
@@ -299,11 +300,12 @@ def plot_curves(
     lines = _banded(table, x, y, by)
     if len(lines) > 7:
         raise DataError(f"{len(lines)} lines cannot be told apart", by, fix="choose seven or fewer")
-    title = _curve_finding(lines, x, y)
+    title = title or _curve_finding(lines, x, y)
     if fit is not None:
         value, low, high = fit.doubling()
         title = f"Twice the rows would add {value:.1f} points [{low:.1f}, {high:.1f}] to {metric_name(y)}"
-    note = " · ".join(t for t in (note, "bands: 95 % intervals") if t)
+    bands = fit is not None or any((v[:, 2] < v[:, 3]).any() for v in lines.values())
+    note = " · ".join(t for t in (note, "bands: 95 % intervals" if bands else "") if t)
     said = "; ".join(f"{_title_name(n) or metric_name(y)}: " + ", ".join(f"{a:g} {v:.3f}" for a, v, _, _ in p[:12])
                      for n, p in lines.items())
     return _draw(_paint_curves(lines, x, y, log, fit), title, note, f"Line chart. {title}. {said}", list(lines), 3.0)
