@@ -475,7 +475,7 @@ class _Asker(Watch):
     def __init__(self, folder):
         self.folder, self.lock, self.wanted = Path(folder), None, False
 
-# %% ../nbs/74_monitor.ipynb #2d961c4b
+# %% ../nbs/74_monitor.ipynb #b26d2bfc
 def _monitor_head(p: TrainingMonitor) -> Html:
     "State, place, time left, best score, and what is wrong."
     g = p.progress
@@ -499,9 +499,9 @@ def _monitor_head(p: TrainingMonitor) -> Html:
 
 def _monitor_charts(p: TrainingMonitor) -> Html | None:
     g = p.progress
-    charts = [_curve(p, p.word("mo_loss"), g.loss, g.epochs, 0),
-              _curve(p, p.word("mo_score", m=g.metric), g.scores, g.epochs, 2, g.best),
-              _curve(p, p.word("mo_rate"), g.rate, g.epochs, 1)]
+    charts = [_curve(p, p.word("mo_loss"), g.loss, g.epoch, 0),
+              _curve(p, p.word("mo_score", m=g.metric), g.scores, g.epoch, 2, g.best),
+              _curve(p, p.word("mo_rate"), g.rate, g.epoch, 1)]
     return tag("div", charts, class_="dt-charts") if any(charts) else None
 
 
@@ -623,7 +623,7 @@ def error_table(
         raise DataError("there are no rows and no entities to judge", fix="give rows that have some")
     return Dataset.from_list(lines)
 
-# %% ../nbs/74_monitor.ipynb #ccfb770f
+# %% ../nbs/74_monitor.ipynb #22a452c0
 WORDS |= {
     "er_head": ("{n:,} of {all:,} are wrong ({s})", "{all:,} 条中有 {n:,} 条错误（{s}）"),
     "er_matrix": ("Down: what is annotated. Across: what was predicted. A cell shows its rows.",
@@ -643,10 +643,10 @@ add_style("errors", """
 W table.dt-matrix{display:table;width:auto;max-width:100%;table-layout:auto}
 W .dt-matrix tr{display:table-row} W .dt-matrix tbody{display:table-row-group}
 W .dt-matrix thead{display:table-header-group;position:static;width:auto;height:auto;clip-path:none}
-W .dt-matrix td,W .dt-matrix th{display:table-cell;border:0;padding:2px;text-align:center!important;
+W .dt-matrix td,W .dt-matrix th{display:table-cell;border:0;padding:2px 3px;vertical-align:middle;text-align:center!important;
  overflow-wrap:anywhere}
 W .dt-matrix tbody th{text-align:right!important} W .dt-matrix tbody tr:hover{background:none}
-W .dt-matrix button,W .dt-matrix span.dt-cell{display:block;min-width:3.4em;width:100%;padding:.3em;border-radius:3px;
+W .dt-matrix button,W .dt-matrix span.dt-cell{display:block;min-width:6em;width:100%;padding:.3em;border-radius:3px;
  border:1px solid var(--dt-rule);background:color-mix(in srgb,var(--k) var(--share),var(--dt-paper));
  color:var(--dt-ink);font-variant-numeric:tabular-nums}
 W .dt-matrix button[aria-pressed=true]{outline:3px solid var(--dt-accent);outline-offset:0;font-weight:700}
