@@ -370,7 +370,7 @@ W svg .dt-bestdot{stroke:var(--dt-ink);fill:none;stroke-width:13;stroke-linecap:
 W .dt-state{font-weight:600}
 """)
 
-# %% ../nbs/74_monitor.ipynb #ee1249c8
+# %% ../nbs/74_monitor.ipynb #55e2d380
 def _amount(x: float) -> str:
     return f"{x:.3f}" if 0.01 <= abs(x) < 100 else f"{x:.2g}"
 
@@ -394,19 +394,19 @@ def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, bes
         return None
     low, high = min(y for _, y in good), max(y for _, y in good)
     span, wide = max(high - low, 1e-3 * abs(high), 1e-12), max(wide, good[-1][0], 1e-9)
-    at = [(14 + 230 * x / wide, 116 - 80 * (y - low) / span) for x, y in _thinned(good)]
+    at = [(14 + 214 * x / wide, 116 - 80 * (y - low) / span) for x, y in _thinned(good)]
     few = len(good) <= 30 and best is not None
     line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-    parts = [tag("path", d="M14 120H244", class_="dt-axis"), tag("path", d=line, class_="dt-run")]
+    parts = [tag("path", d="M14 120H228", class_="dt-axis"), tag("path", d=line, class_="dt-run")]
     if best is not None:
-        bx, by = 14 + 230 * best[0] / wide, 116 - 80 * (best[1] - low) / span
+        bx, by = 14 + 214 * best[0] / wide, 116 - 80 * (best[1] - low) / span
         parts.append(tag("path", d=f"M{bx:.1f} {by:.1f}h.01", class_="dt-bestdot"))
     if few:
         parts.append(tag("path", d="".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at), class_="dt-dots"))
     (x, y), now = at[-1], good[-1][1]
     parts.append(tag("text", _amount(now), x=f"{x + 9:.0f}", y=f"{y + 4:.0f}", class_="dt-now"))
     parts += [tag("text", name, x=14, y=16), tag("text", "0", x=10, y=136),
-              tag("text", f"{wide:.4g} {p.word('mo_epoch')}", x=244, y=136, text_anchor="end")]
+              tag("text", f"{wide:.4g} {p.word('mo_epoch')}", x=228, y=136, text_anchor="end")]
     said = p.word("mo_line", w=name, a=_amount(good[0][1]), b=_amount(now))
     return tag("svg", tag("title", said), parts, viewBox="0 0 300 142", role="img", aria_label=said,
                class_=f"dt-k{kind}")
@@ -623,7 +623,7 @@ def error_table(
         raise DataError("there are no rows and no entities to judge", fix="give rows that have some")
     return Dataset.from_list(lines)
 
-# %% ../nbs/74_monitor.ipynb #22a452c0
+# %% ../nbs/74_monitor.ipynb #6c67bc58
 WORDS |= {
     "er_head": ("{n:,} of {all:,} are wrong ({s})", "{all:,} 条中有 {n:,} 条错误（{s}）"),
     "er_matrix": ("Down: what is annotated. Across: what was predicted. A cell shows its rows.",
@@ -643,8 +643,8 @@ add_style("errors", """
 W table.dt-matrix{display:table;width:auto;max-width:100%;table-layout:auto}
 W .dt-matrix tr{display:table-row} W .dt-matrix tbody{display:table-row-group}
 W .dt-matrix thead{display:table-header-group;position:static;width:auto;height:auto;clip-path:none}
-W .dt-matrix td,W .dt-matrix th{display:table-cell;border:0;padding:2px 3px;vertical-align:middle;text-align:center!important;
- overflow-wrap:anywhere}
+W .dt-matrix td,W .dt-matrix th{display:table-cell;border:0;padding:2px 3px;vertical-align:middle;
+ text-align:center!important;overflow-wrap:anywhere}
 W .dt-matrix tbody th{text-align:right!important} W .dt-matrix tbody tr:hover{background:none}
 W .dt-matrix button,W .dt-matrix span.dt-cell{display:block;min-width:6em;width:100%;padding:.3em;border-radius:3px;
  border:1px solid var(--dt-rule);background:color-mix(in srgb,var(--k) var(--share),var(--dt-paper));

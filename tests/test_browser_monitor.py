@@ -75,6 +75,7 @@ def test_a_click_ends_a_training_and_the_best_is_kept(lab):
     nb.picture("monitor-stopped")
     nb.theme("JupyterLab Dark")
     nb.picture("monitor-stopped-dark")
+    nb.theme("JupyterLab Light")                          # the server keeps it for the next test
     saved = "".join(nb.save()["cells"][2]["outputs"][1]["data"]["text/html"])
     assert "Stopped; the best checkpoint was kept" in saved and "<svg" in saved and "data-act" not in saved
 
@@ -133,6 +134,7 @@ def test_a_confusion_cell_leads_to_its_rows(lab):
     nb.both_pictures("errors-en")
     nb.theme("JupyterLab Dark")
     nb.picture("errors-dark")
+    nb.theme("JupyterLab Light")
     assert nb.page.evaluate("window.ran") is None and nb.widget.locator("script, img").count() == 0
     assert nb.ask("w.error") is None
 
@@ -185,6 +187,7 @@ def test_a_lasso_and_a_circle_fill_a_selection(lab):
     nb.both_pictures("map-circle")
     nb.theme("JupyterLab Dark")
     nb.picture("map-dark")
+    nb.theme("JupyterLab Light")
     ticked = nb.ask("w.selected")
     nb.restart()
     nb.run_all()
