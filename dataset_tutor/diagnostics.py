@@ -135,7 +135,7 @@ def _paint_agreement(values: np.ndarray, names: list[str]):
         _bare(ax)
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #62388bca
+# %% ../nbs/63_diagnostics.ipynb #e89b1a36
 def plot_label_issues(
     table: pd.DataFrame,  # of `label_issues`: given, suggested, quality; kind for entities
     truth: Sequence[bool] | None = None,  # per line: is the label really wrong? where errors were planted
@@ -148,14 +148,14 @@ def plot_label_issues(
     counts = what.value_counts(sort=True)
     quality, n = table["quality"].to_numpy(float), len(table)
     sure = int((quality < 0.1).sum())
-    title = f"{sure:,} of {n:,} doubted {'entities' if entity else 'labels'} are almost certainly wrong"
-    title += f"; {_percent(counts.iloc[0], n)} are {_title_name(counts.index[0])}"
-    note = "almost certainly: the given label has a probability below 0.1"
+    title = f"{n:,} {'entities' if entity else 'labels'} are doubted, {sure:,} of them strongly"
+    note = f"strongly: the given one has a probability below 0.1 · {_percent(counts.iloc[0], n)} are "
+    note += _title_name(counts.index[0])
     wrong = None if truth is None else np.asarray(truth, dtype=bool)
     if wrong is not None:
         if len(wrong) != n:
             raise DataError(f"{len(wrong)} truths for {n} lines", fix="give one a line")
-        note += f" · really wrong: {wrong.sum():,} of {n:,}"
+        title = f"{wrong.sum():,} of {n:,} doubted {'entities' if entity else 'labels'} are really wrong"
     shown = counts[:top]
     said = "; ".join(f"{_title_name(k)} {v:,}" for k, v in shown.items())
     names = [_plain(k, 30) for k in shown.index]
@@ -167,7 +167,6 @@ def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarra
     def paint(fig):
         curve, bars = fig.subplots(1, 2, width_ratios=[1.35, 1])
         rank = np.arange(1, len(quality) + 1)
-        curve.fill_between(rank, quality, 1, step="mid", color=COLOURS["vermilion"], alpha=0.15, lw=0)
         curve.plot(rank, quality, color=COLOURS["vermilion"], lw=2)
         if wrong is not None:
             curve.plot(rank[~wrong], quality[~wrong], "o", color=COLOURS["ink"], ms=5, mfc="white")
@@ -189,7 +188,7 @@ def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarra
         _bare(bars, "l")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #99a485b7
+# %% ../nbs/63_diagnostics.ipynb #b6e72967
 def plot_drift(
     found,  # what `drift(old, new)` returned; or a table with what, distance, p
     rate: float | None = None,  # false alarms to be tolerated; None: that of the report
@@ -244,7 +243,8 @@ def _paint_words(ax: Axes, some, texts: list[str]):
     ax.plot(new, range(len(new)), "o", color=COLOURS["vermilion"], ms=6)
     ax.set_yticks(range(len(texts)), texts)
     ax.set_ylim(len(texts) - 0.4, -0.6)
-    ax.set_title("of 1,000 words: grey old, vermilion new", color=COLOURS["soft"])
+    ax.set_title("grey: old, vermilion: new", color=COLOURS["soft"])
+    ax.set_xlabel("of 1,000 words")
     ax.grid(axis="x", color=COLOURS["light"], lw=0.8)
     ax.set_axisbelow(True)
     _bare(ax, "b")
@@ -407,7 +407,7 @@ def _paint_runs(lines: Mapping, best: Mapping, top: str):
             _bare(ax, "b")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #ffd3a1df
+# %% ../nbs/63_diagnostics.ipynb #9759a58e
 def plot_cartography(
     table: pd.DataFrame,  # one line per row: confidence, variability, correctness (all 0 to 1); text and label if there
     names: int = 3,  # hard rows that are named
@@ -447,7 +447,8 @@ def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
             ax.annotate(str(i), (v[r], c[r]), ha="center", va="center_baseline", size=9)
         for name, x, y in (("easy", 0.01, 0.97), ("hard", 0.01, 0.03), ("ambiguous", 0.99, 0.5)):
             ax.annotate(name, (x, y), xycoords="axes fraction", ha="left" if x < 0.5 else "right",
-                        va="top" if y > 0.9 else "bottom", color=COLOURS["soft"])
+                        va="top" if y > 0.9 else "bottom", color=COLOURS["soft"],
+                        bbox=dict(fc="white", ec="none", alpha=0.8, pad=1))
         ax.set_ylim(-0.04, 1.09)
         ax.set_xlabel("variability: standard deviation of the probability")
         ax.set_ylabel("confidence: its mean")

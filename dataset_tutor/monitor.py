@@ -411,7 +411,7 @@ def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, bes
     return tag("svg", tag("title", said), parts, viewBox="0 0 300 142", role="img", aria_label=said,
                class_=f"dt-k{kind}")
 
-# %% ../nbs/74_monitor.ipynb #e941ecab
+# %% ../nbs/74_monitor.ipynb #2577fa3a
 class TrainingMonitor(Panel):
     "What `training_monitor` shows: how far a training is, and the button that ends it."
 
@@ -465,7 +465,8 @@ class TrainingMonitor(Panel):
         return self.word("mo_looked", s=self.told())
 
     def body(self, live: bool) -> Html:
-        parts = [_monitor_head(self), _monitor_charts(self), _monitor_table(self)]
+        parts = [_monitor_head(self)]
+        parts += [] if self.progress.state == "silent" else [_monitor_charts(self), _monitor_table(self)]
         return Html("".join(x for x in [*parts, _monitor_buttons(self) if live else None] if x))
 
 

@@ -196,11 +196,13 @@ class Notebook:
         for size in sizes or (LAPTOP, PHONE):
             self.page.set_viewport_size(size)
             self.page.wait_for_timeout(150)
-            assert self.page.evaluate(WIDE) == [], size
+            wide = self.page.evaluate(WIDE)
+            assert not wide, (size, wide)
 
     def legible(self):
         "Every text of every widget has a contrast of 4.5 to 1 or more, by the colours that the page computed"
-        assert self.page.evaluate(FAINT) == []
+        faint = self.page.evaluate(FAINT)
+        assert not faint, faint
 
     def shot(self, name: str):
         SHOTS.mkdir(parents=True, exist_ok=True)

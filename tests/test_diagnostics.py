@@ -117,7 +117,8 @@ def test_those_who_agree_stand_together():
 
 
 def test_titles_are_what_the_tables_say():
-    assert title(D.plot_label_issues(issues())).startswith("5 of 20 doubted labels are almost certainly wrong")
+    assert title(D.plot_label_issues(issues())) == "20 labels are doubted, 5 of them strongly"
+    assert title(D.plot_label_issues(issues(), truth=[True] * 20)) == "20 of 20 doubted labels are really wrong"
     assert title(D.plot_drift(drifted())) == "The two sets differ in words"
     assert title(D.plot_drift(drifted((0.3, 0.3)))) == "No way of looking tells the two sets apart"
     assert title(D.plot_curves(runs(), by="model")).startswith("With 1,000 rows b leads a by 10.0 points of score")
