@@ -358,12 +358,12 @@ WORDS |= {
     "mo_line": ("{w}: from {a} to {b}", "{w}：从 {a} 到 {b}"),
 }
 
-# %% ../nbs/74_monitor.ipynb #d4ef77d7
+# %% ../nbs/74_monitor.ipynb #fe4dce27
 add_style("monitor", """
 W progress{width:100%;height:.8em;accent-color:var(--dt-accent);margin:0 0 .6em}
 W .dt-charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15em),1fr));gap:.8em;margin:0 0 .6em}
-W .dt-charts svg{width:100%;max-width:26em;height:auto;display:block}
-W svg text{fill:var(--dt-soft);font-size:13px} W svg .dt-now{fill:var(--dt-ink)}
+W .dt-charts svg{width:100%;max-width:23em;height:auto;display:block}
+W svg text{fill:var(--dt-soft);font-size:12px} W svg .dt-now{fill:var(--dt-ink)}
 W svg .dt-axis{stroke:var(--dt-rule);fill:none} W svg .dt-run{stroke:var(--k);fill:none;stroke-width:2}
 W svg .dt-dots{stroke:var(--k);fill:none;stroke-width:8;stroke-linecap:round}
 W svg .dt-bestdot{stroke:var(--dt-ink);fill:none;stroke-width:13;stroke-linecap:round}
@@ -411,7 +411,7 @@ def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, bes
     return tag("svg", tag("title", said), parts, viewBox="0 0 300 142", role="img", aria_label=said,
                class_=f"dt-k{kind}")
 
-# %% ../nbs/74_monitor.ipynb #2577fa3a
+# %% ../nbs/74_monitor.ipynb #b3780e69
 class TrainingMonitor(Panel):
     "What `training_monitor` shows: how far a training is, and the button that ends it."
 
@@ -444,6 +444,8 @@ class TrainingMonitor(Panel):
         if self.asked and now.state == "running":
             now.state = "stopping"
         self.progress = now
+        if now.state != was.state and now.state in ("done", "stopped", "failed", "lost") and was.state != "silent":
+            self.said = self.told()
         quiet = now.still > 10 and int(now.still) != int(was.still) and now.state in ("running", "stopping")
         return quiet or (now.state, now.step, len(now.scores)) != (was.state, was.step, len(was.scores))
 
