@@ -249,7 +249,7 @@ def _paint_words(ax: Axes, some, texts: list[str]):
     ax.set_axisbelow(True)
     _bare(ax, "b")
 
-# %% ../nbs/63_diagnostics.ipynb #e7907062
+# %% ../nbs/63_diagnostics.ipynb #ea9b7b87
 def _banded(table: pd.DataFrame, x: str, y: str, by: str | None) -> dict[str, np.ndarray]:
     "Per line of the picture an array of (x, value, low, high); raw runs become means with intervals."
     (stats,) = need("scipy.stats")
@@ -306,8 +306,8 @@ def plot_curves(
         title = f"Twice the rows would add {value:.1f} points [{low:.1f}, {high:.1f}] to {metric_name(y)}"
     bands = fit is not None or any((v[:, 2] < v[:, 3]).any() for v in lines.values())
     note = " · ".join(t for t in (note, "bands: 95 % intervals" if bands else "") if t)
-    said = "; ".join(f"{_title_name(n) if n else metric_name(y)}: " + ", ".join(f"{a:g} {v:.3f}" for a, v, _, _ in p[:12])
-                     for n, p in lines.items())
+    names = {n: _title_name(n) if n else metric_name(y) for n in lines}
+    said = "; ".join(f"{names[n]}: " + ", ".join(f"{a:g} {v:.3f}" for a, v, _, _ in p[:12]) for n, p in lines.items())
     return _draw(_paint_curves(lines, x, y, log, fit), title, note, f"Line chart. {title}. {said}", list(lines), 3.0)
 
 # %% ../nbs/63_diagnostics.ipynb #f66a16df
