@@ -52,10 +52,15 @@ def until(nb, expression, seconds=90):
     assert nb.ask(expression), expression
 
 
+def state(nb, text, seconds=90):
+    "Wait until the monitor says how the training does"
+    nb.widget.locator(".dt-state", has_text=text).wait_for(timeout=1000 * seconds)
+
+
 def test_a_click_ends_a_training_and_the_best_is_kept(lab):
     nb = lab.open(BEGIN, "training = start_training(films, 'run-a', **slow)\n"
                          "w = training_monitor(training, every=0.3)", "w")
-    nb.widget.get_by_text("Training", exact=True).wait_for(timeout=60_000)
+    state(nb, "Training")
     nb.widget.locator("svg").first.wait_for(timeout=60_000)
     until(nb, "len(w.progress.scores) > 1")
     before = nb.ask("w.progress.step")
@@ -66,7 +71,7 @@ def test_a_click_ends_a_training_and_the_best_is_kept(lab):
     nb.picture("monitor-running")
     nb.widget.get_by_role("button", name="Stop and keep the best checkpoint").click()
     nb.said("It ends after this step")
-    nb.widget.get_by_text("Stopped; the best checkpoint was kept").wait_for(timeout=60_000)
+    state(nb, "Stopped; the best checkpoint was kept")
     until(nb, "not training.busy")
     assert nb.ask("w.progress.state") == "stopped" and nb.ask("w.progress.epoch") < 399
     assert nb.ask("abs(training.run.validation.score - max(e['validation'] for e in training.run.log)) < 1e-3")
@@ -82,23 +87,23 @@ def test_a_click_ends_a_training_and_the_best_is_kept(lab):
 
 def test_a_restarted_kernel_attaches_and_another_notebook_stops_by_key(lab):
     nb = lab.open(BEGIN, "w = training_monitor('run-b', every=0.3, lang='zh')", "w")
-    nb.widget.get_by_text("此文件夹尚无消息").wait_for()
+    state(nb, "此文件夹尚无消息")
     other = lab.open(BEGIN, "training = start_training(films, 'run-b', **slow)\nw = training_monitor(training)", "w")
-    nb.widget.get_by_text("训练中").wait_for(timeout=60_000)               # seen from the other kernel
+    state(nb, "训练中")               # seen from the other kernel
     nb.restart()
     nb.run_all()
-    nb.widget.get_by_text("训练中").wait_for(timeout=60_000)
+    state(nb, "训练中")
     until(nb, "len(w.progress.scores) > 0")
     nb.widget.locator("[data-home]").focus()
     nb.page.keyboard.press("s")
     nb.said("将在这一步之后停止")
-    nb.widget.get_by_text("已停止，保留了最佳检查点").wait_for(timeout=60_000)
+    state(nb, "已停止，保留了最佳检查点")
     until(other, "not training.busy")
     assert other.ask("training.error") is None and nb.ask("w.progress.state") == "stopped"
     nb.both_pictures("monitor-zh")
     other.restart()                                                          # the kernel that trained is gone
     other.run_all()
-    other.widget.get_by_text("Stopped; the best checkpoint was kept").wait_for(timeout=60_000)
+    state(other, "Stopped; the best checkpoint was kept")
 
 
 def test_a_confusion_cell_leads_to_its_rows(lab):
@@ -224,5 +229,5 @@ def test_voila_stops_a_training(voila):
     nb.widget.locator("svg").first.wait_for(timeout=90_000)
     nb.fits(PHONE)
     nb.widget.get_by_role("button", name="Stop and keep the best checkpoint").click()
-    nb.widget.get_by_text("Stopped; the best checkpoint was kept").wait_for(timeout=90_000)
+    state(nb, "Stopped; the best checkpoint was kept")
     assert json.loads((voila.folder / "run-v" / "run.json").read_text())["notes"]["epochs"] < 399
