@@ -370,7 +370,7 @@ W svg .dt-bestdot{stroke:var(--dt-ink);fill:none;stroke-width:13;stroke-linecap:
 W .dt-state{font-weight:600}
 """)
 
-# %% ../nbs/74_monitor.ipynb #55e2d380
+# %% ../nbs/74_monitor.ipynb #5128c5f7
 def _amount(x: float) -> str:
     return f"{x:.3f}" if 0.01 <= abs(x) < 100 else f"{x:.2g}"
 
@@ -406,7 +406,7 @@ def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, bes
     (x, y), now = at[-1], good[-1][1]
     parts.append(tag("text", _amount(now), x=f"{x + 9:.0f}", y=f"{y + 4:.0f}", class_="dt-now"))
     parts += [tag("text", name, x=14, y=16), tag("text", "0", x=10, y=136),
-              tag("text", f"{wide:.4g} {p.word('mo_epoch')}", x=228, y=136, text_anchor="end")]
+              tag("text", f"{p.word('mo_epoch')} {wide:.3g}", x=228, y=136, text_anchor="end")]
     said = p.word("mo_line", w=name, a=_amount(good[0][1]), b=_amount(now))
     return tag("svg", tag("title", said), parts, viewBox="0 0 300 142", role="img", aria_label=said,
                class_=f"dt-k{kind}")
