@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# %% ../nbs/63_diagnostics.ipynb #5603c0ec
+# %% ../nbs/63_diagnostics.ipynb #552357c1
 def _columns(table: pd.DataFrame, names: Sequence[str], from_: str):
     "Refuse a table that lacks a column."
     missing = [n for n in names if n not in table.columns]
@@ -36,7 +36,7 @@ def _columns(table: pd.DataFrame, names: Sequence[str], from_: str):
     if not len(table):
         raise DataError("the table has no lines", fix=from_)
 
-
+# %% ../nbs/63_diagnostics.ipynb #51e7fc8c
 def plot_annotators(
     table: pd.DataFrame,  # of `annotator_quality` (accuracy) or `annotator_agreement` (others): low, high, votes
     top: int = 24,  # of more people, the lowest and the highest are shown
@@ -60,7 +60,7 @@ def plot_annotators(
     paint = _paint_intervals(shown, value, shown["high"].to_numpy(float) < middle, middle, names)
     return _draw(paint, title, note, f"Interval plot. {title}. {said}", names, 0.5 + 0.27 * len(shown))
 
-
+# %% ../nbs/63_diagnostics.ipynb #23dc9c9a
 def _paint_intervals(shown, value: str, bad: np.ndarray, middle: float, names: list[str]):
     def paint(fig):
         ax = fig.subplots()
@@ -80,7 +80,7 @@ def _paint_intervals(shown, value: str, bad: np.ndarray, middle: float, names: l
         _bare(ax, "b")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #d582df05
+# %% ../nbs/63_diagnostics.ipynb #4546c392
 def _seriated(values: np.ndarray) -> np.ndarray:
     "An order in which those who agree stand together: by the second eigenvector (Fiedler 1973)."
     filled = np.where(np.isfinite(values), values, np.nanmean(values) if np.isfinite(values).any() else 0)
@@ -88,7 +88,7 @@ def _seriated(values: np.ndarray) -> np.ndarray:
     weight = filled - filled.min()
     return np.argsort(np.linalg.eigh(np.diag(weight.sum(1)) - weight)[1][:, 1], kind="stable")
 
-
+# %% ../nbs/63_diagnostics.ipynb #c0155584
 def plot_agreement(
     table: pd.DataFrame,  # of `pair_agreement`: one, other, items, value
     top: int = 24,  # at most so many annotators, those with the most pairs
@@ -115,7 +115,7 @@ def plot_agreement(
     alt = f"Matrix of {len(names)} annotators. {title}. {note}"
     return _draw(_paint_agreement(values, names), title, note, alt, names, 0.9 + 0.34 * len(names))
 
-
+# %% ../nbs/63_diagnostics.ipynb #2428ff76
 def _paint_agreement(values: np.ndarray, names: list[str]):
     def paint(fig):
         from matplotlib.colors import LinearSegmentedColormap
@@ -135,7 +135,7 @@ def _paint_agreement(values: np.ndarray, names: list[str]):
         _bare(ax)
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #e89b1a36
+# %% ../nbs/63_diagnostics.ipynb #475b6a14
 def plot_label_issues(
     table: pd.DataFrame,  # of `label_issues`: given, suggested, quality; kind for entities
     truth: Sequence[bool] | None = None,  # per line: is the label really wrong? where errors were planted
@@ -162,7 +162,7 @@ def plot_label_issues(
     paint = _paint_issues(quality, shown, names, wrong)
     return _draw(paint, title, note, f"Curve and bars. {title}. {note}. {said}", names, 2.4 + 0.12 * len(shown))
 
-
+# %% ../nbs/63_diagnostics.ipynb #368ac32a
 def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarray | None):
     def paint(fig):
         curve, bars = fig.subplots(1, 2, width_ratios=[1.35, 1])
@@ -188,7 +188,7 @@ def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarra
         _bare(bars, "l")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #b6e72967
+# %% ../nbs/63_diagnostics.ipynb #71cee137
 def plot_drift(
     found,  # what `drift(old, new)` returned; or a table with what, distance, p
     rate: float | None = None,  # false alarms to be tolerated; None: that of the report
@@ -213,7 +213,7 @@ def plot_drift(
     height = 0.75 + 0.36 * max(len(table), 0 if some is None else len(some) * 0.75)
     return _draw(paint, title, note, f"Bars. {title}. {said}", texts, height)
 
-
+# %% ../nbs/63_diagnostics.ipynb #896e7b9d
 def _paint_drift(table, rings: np.ndarray, each: float, some, texts: list[str]):
     def paint(fig):
         axes = fig.subplots(1, 1 if some is None else 2, squeeze=False)[0]
@@ -233,7 +233,7 @@ def _paint_drift(table, rings: np.ndarray, each: float, some, texts: list[str]):
             _paint_words(axes[1], some, texts)
     return paint
 
-
+# %% ../nbs/63_diagnostics.ipynb #c624d4ce
 def _paint_words(ax: Axes, some, texts: list[str]):
     "Shares of words in the two sets, as dumbbells."
     old, new = (1_000 * some[c].to_numpy(float) for c in ("old", "new"))
@@ -249,7 +249,7 @@ def _paint_words(ax: Axes, some, texts: list[str]):
     ax.set_axisbelow(True)
     _bare(ax, "b")
 
-# %% ../nbs/63_diagnostics.ipynb #ea9b7b87
+# %% ../nbs/63_diagnostics.ipynb #bf8b53e4
 def _banded(table: pd.DataFrame, x: str, y: str, by: str | None) -> dict[str, np.ndarray]:
     "Per line of the picture an array of (x, value, low, high); raw runs become means with intervals."
     (stats,) = need("scipy.stats")
@@ -266,7 +266,7 @@ def _banded(table: pd.DataFrame, x: str, y: str, by: str | None) -> dict[str, np
         out[str(name)] = np.array(lines, dtype=float)
     return out
 
-
+# %% ../nbs/63_diagnostics.ipynb #f2f216ac
 def _curve_finding(lines: Mapping[str, np.ndarray], x: str, y: str) -> str:
     "What the last points say."
     ends = sorted(((v[-1], n) for n, v in lines.items()), key=lambda e: -e[0][1])
@@ -284,7 +284,7 @@ def _curve_finding(lines: Mapping[str, np.ndarray], x: str, y: str) -> str:
     return (f"With {best[0]:,g} {x} {_title_name(name)} leads {_title_name(other)} by "
             f"{100 * (best[1] - second[1]):.1f} points of {y}{verdict}")
 
-
+# %% ../nbs/63_diagnostics.ipynb #5c53715e
 def plot_curves(
     table: pd.DataFrame,  # one line a point, with low and high; or one line a run
     x: str = "rows",  # the column of the amount
@@ -310,7 +310,7 @@ def plot_curves(
     said = "; ".join(f"{names[n]}: " + ", ".join(f"{a:g} {v:.3f}" for a, v, _, _ in p[:12]) for n, p in lines.items())
     return _draw(_paint_curves(lines, x, y, log, fit), title, note, f"Line chart. {title}. {said}", list(lines), 3.0)
 
-# %% ../nbs/63_diagnostics.ipynb #f66a16df
+# %% ../nbs/63_diagnostics.ipynb #8dd03b0a
 _HUES = ("blue", "vermilion", "green", "grey", "#CC79A7", "#E69F00", "#56B4E9")
 _SIGNS = "os^Dv<>"
 
@@ -322,7 +322,7 @@ def _spaced(ends: Sequence[float], gap: float) -> np.ndarray:
         out[b] = max(out[b], out[a] + gap)
     return out - (out.mean() - np.mean(ends))
 
-
+# %% ../nbs/63_diagnostics.ipynb #45f0485c
 def _paint_curves(lines: Mapping[str, np.ndarray], x: str, y: str, log: bool, fit):
     def paint(fig):
         ax = fig.subplots()
@@ -350,7 +350,7 @@ def _paint_curves(lines: Mapping[str, np.ndarray], x: str, y: str, log: bool, fi
         _bare(ax, "b")
     return paint
 
-
+# %% ../nbs/63_diagnostics.ipynb #fe0f9189
 def _paint_law(ax: Axes, fit):
     "The fitted law and its band, to twice the rows."
     n = float(fit.points["rows"].max())
@@ -362,7 +362,7 @@ def _paint_law(ax: Axes, fit):
     ax.annotate("today", (n, 0), xycoords=("data", "axes fraction"), ha="right", va="bottom", color=COLOURS["soft"])
     ax.axvline(n, color=COLOURS["grey"], lw=1)
 
-# %% ../nbs/63_diagnostics.ipynb #b0221487
+# %% ../nbs/63_diagnostics.ipynb #4546b7da
 def plot_runs(
     logs: Mapping[str, Sequence[Mapping]] | Sequence[Mapping],  # name -> `run.log`; or one log
     metric: str = "validation",  # what of it is shown beside the loss
@@ -386,7 +386,7 @@ def plot_runs(
     said = "; ".join(f"{_title_name(n)} best {b[2]:.3f} after {b[0]:g}" for n, b in best.items())
     return _draw(_paint_runs(lines, best, top), title, note, f"Line chart. {title}. {said}", list(lines), 2.6)
 
-
+# %% ../nbs/63_diagnostics.ipynb #68ae59a0
 def _paint_runs(lines: Mapping, best: Mapping, top: str):
     def paint(fig):
         kinds = [(1, "training loss")] if any(e[1] is not None for v in lines.values() for e in v) else []
@@ -407,7 +407,7 @@ def _paint_runs(lines: Mapping, best: Mapping, top: str):
             _bare(ax, "b")
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #9759a58e
+# %% ../nbs/63_diagnostics.ipynb #30b65dc8
 def plot_cartography(
     table: pd.DataFrame,  # one line per row: confidence, variability, correctness (all 0 to 1); text and label if there
     names: int = 3,  # hard rows that are named
@@ -432,7 +432,7 @@ def plot_cartography(
     paint = _paint_cartography(c, v, table["correctness"].to_numpy(float), shown, worst if lines else [], lines)
     return _draw(paint, title, note, f"Scatter plot. {title}. Named: {len(lines)}", lines, 3.6 + 0.25 * len(lines))
 
-
+# %% ../nbs/63_diagnostics.ipynb #d2283aeb
 def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
     def paint(fig):
         from matplotlib.colors import LinearSegmentedColormap
@@ -461,7 +461,7 @@ def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
                       color=COLOURS["soft"]).set_in_layout(False)
     return paint
 
-# %% ../nbs/63_diagnostics.ipynb #7aab9234
+# %% ../nbs/63_diagnostics.ipynb #74f81167
 class Weighed:
     "Tokens with weights, shown in their place."
 
@@ -490,7 +490,7 @@ class Weighed:
         said = ", ".join(f"{self.tokens[i].strip()} {self.weights[i]:+.2f}" for i in strong)
         return f"{self.title + ': ' if self.title else ''}{said}"
 
-
+# %% ../nbs/63_diagnostics.ipynb #59cf41b9
 def _blend(colour: str, share: float) -> str:
     "A colour over white, as #rrggbb."
     parts = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
@@ -515,7 +515,7 @@ def show_weights(
         join = "" if spaced else " "
     return Weighed(tokens[:most], values[:most], title, join)
 
-# %% ../nbs/63_diagnostics.ipynb #4366e93f
+# %% ../nbs/63_diagnostics.ipynb #7c29f953
 def plot_images(
     images: Sequence,  # arrays (height, width[, 3 or 4]), 0 to 1 or 0 to 255; or PIL images; None for one that failed
     captions: Sequence[str] | None = None,
@@ -541,7 +541,7 @@ def plot_images(
     alt = f"Grid of images. {title}. " + "; ".join(c for c in names if c)[:400]
     return _draw(_paint_images(arrays, names, bad, across), title, note, alt, names, down * (7.4 / across + 0.24))
 
-
+# %% ../nbs/63_diagnostics.ipynb #ca7f9bf8
 def _pixels(image, number: int) -> np.ndarray | None:
     "An image as fractions; None stays."
     if image is None:
@@ -553,7 +553,7 @@ def _pixels(image, number: int) -> np.ndarray | None:
     array = array.astype(float)
     return np.clip(array / 255 if np.nanmax(array) > 1 else array, 0, 1)
 
-
+# %% ../nbs/63_diagnostics.ipynb #0afa32e4
 def _paint_images(arrays: list, names: list[str], bad: list, across: int):
     def paint(fig):
         down = -(-len(arrays) // across)

@@ -107,7 +107,7 @@ class Watch:
         (self.folder / "stop").unlink(missing_ok=True)
         self.lock = None
 
-# %% ../nbs/74_monitor.ipynb #914c306a
+# %% ../nbs/74_monitor.ipynb #557a73d9
 @cache
 def _callback_class() -> type:
     (transformers,) = need("transformers")
@@ -149,14 +149,14 @@ def _callback_class() -> type:
 
     return Watching
 
-
+# %% ../nbs/74_monitor.ipynb #21f610b1
 def watcher(
     folder: str | os.PathLike,  # of the run: the `out` of `finetune`
 ):  # a TrainerCallback
     "A callback for `finetune(..., callbacks=[...])`, or any Trainer, that a `training_monitor` can follow and end."
     return _callback_class()(folder)
 
-# %% ../nbs/74_monitor.ipynb #87a9aefa
+# %% ../nbs/74_monitor.ipynb #9f976b44
 class Training:
     "A `finetune` at work in a thread of its own. `run` waits for its end; `stop()` ends it after the present step."
 
@@ -194,7 +194,7 @@ class Training:
         state = "at work" if self.busy else "failed" if self.error else "finished"
         return f"<training in {self.folder.name}: {state}>"
 
-
+# %% ../nbs/74_monitor.ipynb #669344db
 def start_training(
     ds: Dataset,  # rows with a `split`
     out: str | os.PathLike,  # the folder of the run
@@ -233,7 +233,7 @@ class Progress:
     def epoch(self) -> float:
         return max((p[0] for p in (*self.loss[-1:], *self.scores[-1:])), default=0)
 
-# %% ../nbs/74_monitor.ipynb #8390dd16
+# %% ../nbs/74_monitor.ipynb #8bb33d83
 def _events(folder: Path) -> list[dict]:
     "The lines of `watch.jsonl`; after a resume without the steps that were done again."
     try:
@@ -251,7 +251,7 @@ def _events(folder: Path) -> list[dict]:
         out.append(e)
     return out
 
-
+# %% ../nbs/74_monitor.ipynb #c2340620
 def _alive(folder: Path) -> bool:
     "Does the training that writes here still hold its lock?"
     from filelock import FileLock, Timeout
@@ -271,7 +271,7 @@ def _pace(steps: list[dict]) -> float | None:
     done = later[-1]["step"] - later[0]["step"] if later else 0
     return (later[-1]["time"] - later[0]["time"]) / done if done > 0 else None
 
-# %% ../nbs/74_monitor.ipynb #e2b6bfeb
+# %% ../nbs/74_monitor.ipynb #f48aa216
 def _about(folder: Path) -> dict | None:
     try:
         return json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -292,7 +292,7 @@ def _state(about: dict | None, last: dict, folder: Path, ended: bool) -> str:
         return "lost"
     return "stopping" if (folder / "stop").exists() else "running"
 
-
+# %% ../nbs/74_monitor.ipynb #83a750b7
 def read_progress(
     folder: str | os.PathLike | Fitted,  # the folder of a run, at work or finished; or a run
 ) -> Progress:
@@ -317,7 +317,7 @@ def read_progress(
         [(e["epoch"], e["lr"]) for e in steps], [(e["epoch"], e["score"]) for e in events if e["do"] == "score"],
         _metric(about["settings"]["task"] if about else ""), last.get("why", ""))
 
-
+# %% ../nbs/74_monitor.ipynb #21af18ae
 def _metric(task: str) -> str:
     return metric_name({"classification": "macro_f1", "ner": "f1"}.get(task, "score"))
 
@@ -370,7 +370,7 @@ W svg .dt-bestdot{stroke:var(--dt-ink);fill:none;stroke-width:13;stroke-linecap:
 W .dt-state{font-weight:600}
 """)
 
-# %% ../nbs/74_monitor.ipynb #5128c5f7
+# %% ../nbs/74_monitor.ipynb #79b1986b
 def _amount(x: float) -> str:
     return f"{x:.3f}" if 0.01 <= abs(x) < 100 else f"{x:.2g}"
 
@@ -386,7 +386,7 @@ def _thinned(points: list[tuple], most: int = 240) -> list[tuple]:
         return points
     return [points[i] for i in np.unique(np.linspace(0, len(points) - 1, most).round().astype(int))]
 
-
+# %% ../nbs/74_monitor.ipynb #e04d0f01
 def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, best: tuple | None = None) -> Html | None:
     "One quantity by epoch, its last value beside the end; single values as dots, the best one ringed."
     good = [(x, y) for x, y in points if np.isfinite(y)]
@@ -411,7 +411,7 @@ def _curve(p: Panel, name: str, points: list[tuple], wide: float, kind: int, bes
     return tag("svg", tag("title", said), parts, viewBox="0 0 300 142", role="img", aria_label=said,
                class_=f"dt-k{kind}")
 
-# %% ../nbs/74_monitor.ipynb #b3780e69
+# %% ../nbs/74_monitor.ipynb #493e3199
 class TrainingMonitor(Panel):
     "What `training_monitor` shows: how far a training is, and the button that ends it."
 
@@ -471,14 +471,14 @@ class TrainingMonitor(Panel):
         parts += [] if self.progress.state == "silent" else [_monitor_charts(self), _monitor_table(self)]
         return Html("".join(x for x in [*parts, _monitor_buttons(self) if live else None] if x))
 
-
+# %% ../nbs/74_monitor.ipynb #e8d0605c
 class _Asker(Watch):
     "A `Watch` that belongs to another process: it only asks."
 
     def __init__(self, folder):
         self.folder, self.lock, self.wanted = Path(folder), None, False
 
-# %% ../nbs/74_monitor.ipynb #b26d2bfc
+# %% ../nbs/74_monitor.ipynb #11a5b434
 def _monitor_head(p: TrainingMonitor) -> Html:
     "State, place, time left, best score, and what is wrong."
     g = p.progress
@@ -499,7 +499,7 @@ def _monitor_head(p: TrainingMonitor) -> Html:
         parts.append(tag("p", p.word("mo_nan"), class_="dt-bad", role="alert"))
     return Html("".join(parts))
 
-
+# %% ../nbs/74_monitor.ipynb #f44a7d0d
 def _monitor_charts(p: TrainingMonitor) -> Html | None:
     g = p.progress
     charts = [_curve(p, p.word("mo_loss"), g.loss, g.epoch, 0),
@@ -523,7 +523,7 @@ def _monitor_table(p: TrainingMonitor) -> Html | None:
         before = epoch
     return tag("table", tag("thead", tag("tr", [tag("th", h, class_="dt-num") for h in heads])), tag("tbody", lines))
 
-
+# %% ../nbs/74_monitor.ipynb #e3e9d38f
 def _monitor_buttons(p: TrainingMonitor) -> Html:
     off = p.progress.state != "running" and not (p.progress.state == "silent" and p.training and p.training.busy)
     bar = tag("div", button(p.word("mo_stop"), "stop", keys="s", off=off), button(p.word("mo_look"), "look", keys="r"),
@@ -554,7 +554,7 @@ def training_monitor(
         _follow(w, panel, every)
     return w
 
-# %% ../nbs/74_monitor.ipynb #613d7dbd
+# %% ../nbs/74_monitor.ipynb #6f57489a
 NOTHING = "∅"  # in the place of a class: no entity was annotated, or none predicted
 
 
@@ -566,7 +566,7 @@ def _as_source(run: Fitted, split: str) -> Dataset:
         raise DataError(f"the run has no predictions for {split!r}", "split", fix=f"one of {', '.join(run.rows)}")
     return Dataset.from_list([{"uid": r["uid"], "text": r["text"]} for r in run.rows[split]])
 
-
+# %% ../nbs/74_monitor.ipynb #83ab4dda
 def _predicted(run: Fitted, rows: Dataset | None, split: str) -> list[dict]:
     "uid, text, gold and predicted of each row; what the run has not seen is predicted now."
     if rows is None:
@@ -586,7 +586,7 @@ def _predicted(run: Fitted, rows: Dataset | None, split: str) -> list[dict]:
         gold = [names[g] if names and isinstance(g, int) else str(g) for g in gold]
     return [dict(uid=u, text=t, gold=g, predicted=known[u, t]) for (u, t), g in zip(keys, gold)]
 
-# %% ../nbs/74_monitor.ipynb #15bf3fe4
+# %% ../nbs/74_monitor.ipynb #51432c64
 def _entity_lines(row: dict) -> list[dict]:
     "One line per entity of a row, annotated or predicted."
     gold, said = row["gold"], row["predicted"]
@@ -602,7 +602,7 @@ def _entity_lines(row: dict) -> list[dict]:
                         confidence=sure[new["start"], new["end"], new["label"]] if new else None, spans=spans))
     return out
 
-
+# %% ../nbs/74_monitor.ipynb #690431a0
 def error_table(
     run: Fitted,  # of `finetune` or `baseline`
     rows: Dataset | None = None,  # rows with `uid`, `text` and `label` or `spans`; None: the run's own
@@ -735,7 +735,7 @@ class ErrorPanel(Inspector):
     def body(self, live: bool) -> Html:
         return Html(_matrix(self, live) + super().body(live))
 
-# %% ../nbs/74_monitor.ipynb #0f75f80a
+# %% ../nbs/74_monitor.ipynb #9555d1b1
 def _cell_of(p: ErrorPanel, i: int, j: int, live: bool) -> Html:
     n, all_ = int(p.counts[i, j]), max(int(p.counts[i].sum()), 1)
     a, b = p.names[i], p.names[j]
@@ -746,7 +746,7 @@ def _cell_of(p: ErrorPanel, i: int, j: int, live: bool) -> Html:
     return tag("td", button(f"{n:,}", "cell", f"{i},{j}", pressed=p.cell == (a, b), aria_label=said, data_nav="cell",
                             title=said, **look))
 
-
+# %% ../nbs/74_monitor.ipynb #7300c6f1
 def _matrix(p: ErrorPanel, live: bool, most: int = 12) -> Html:
     "The counts, as buttons."
     wrong, k = int((p.outcome != "right").sum()), len(p.names)
@@ -769,7 +769,7 @@ def _matrix(p: ErrorPanel, live: bool, most: int = 12) -> Html:
         parts.append(tag("p", p.word("er_signs", o=NOTHING), class_="dt-soft"))
     return Html("".join(x for x in parts if x))
 
-
+# %% ../nbs/74_monitor.ipynb #a10d7ddc
 def _outcomes(p: ErrorPanel, live: bool) -> Html:
     "Everything, all errors, and for entities each way to be wrong."
     counts = Counter(p.outcome.tolist())
@@ -891,7 +891,7 @@ class MapPanel(RowPicker):
         parts = [_map_head(self, live), tag("div", tag("div", _map_drawing(self, live)), side, class_="dt-desk2")]
         return Html("".join(parts))
 
-# %% ../nbs/74_monitor.ipynb #145be48b
+# %% ../nbs/74_monitor.ipynb #8f139e45
 _TAKEN = "ArrowLeft ArrowRight ArrowUp ArrowDown Shift+ArrowLeft Shift+ArrowRight Shift+ArrowUp Shift+ArrowDown " \
     "+ = - Space Enter Delete Backspace"
 
@@ -902,7 +902,7 @@ def _dots(xy: np.ndarray, size: float, kind: str) -> Html | None:
         return None
     return tag("path", d="".join(f"M{x:.0f} {y:.0f}h.1" for x, y in 1000 * xy), stroke_width=f"{size:.0f}", class_=kind)
 
-
+# %% ../nbs/74_monitor.ipynb #be691ae6
 def _map_drawing(p: MapPanel, live: bool) -> Html:
     "The dots: other rows below, then the groups, then what is ticked, ringed."
     groups, size = _map_groups(p.table, p.by, 6), float(np.clip(500 / len(p.xy) ** 0.5, 8, 24))
@@ -923,7 +923,7 @@ def _map_drawing(p: MapPanel, live: bool) -> Html:
         dict(role="img")
     return tag("svg", parts, viewBox="0 0 1000 1000", class_="dt-map", aria_label=p.word("em_map", n=len(p.xy)), **use)
 
-# %% ../nbs/74_monitor.ipynb #b4df2bf8
+# %% ../nbs/74_monitor.ipynb #ab438959
 def _map_head(p: MapPanel, live: bool) -> Html:
     "How far to believe the map, and the tools."
     a, n = p.table.attrs, len(p.table)
@@ -949,7 +949,7 @@ def _map_legend(p: MapPanel) -> Html:
     lines += [tag("span", tag("span", class_="dt-swatch dt-rest"), f"{p.word('em_rest')} {rest:,}")] if rest else []
     return tag("div", lines, class_="dt-bar")
 
-
+# %% ../nbs/74_monitor.ipynb #c842e800
 def _map_ticked(p: MapPanel, live: bool, most: int = 12) -> Html:
     "The rows that are ticked, in words."
     places = np.flatnonzero(p.bits())
@@ -965,7 +965,7 @@ def _map_ticked(p: MapPanel, live: bool, most: int = 12) -> Html:
         parts.append(tag("p", p.word("em_more", n=len(places) - most), class_="dt-soft"))
     return tag("section", parts, aria_label=p.word("em_ticked"))
 
-
+# %% ../nbs/74_monitor.ipynb #db503a52
 def embedding_map(
     ds: Dataset,
     table: pd.DataFrame | None = None,  # what `map_table(ds, ...)` made; None: made now
