@@ -1,4 +1,5 @@
 """Build the course site offline: nbdev's own processors, then Sphinx with MyST-NB. The pages come to _docs/."""
+import ast
 import re
 import shutil
 import sys
@@ -52,6 +53,19 @@ def has_picture(cell) -> bool:
     return any("image/png" in data or LEFT.search(text_of(data.get("text/html", ""))) for data in shown)
 
 
+def made_by(source: str, named: dict) -> str:
+    "The statement that a cell ends with; for a name alone, what it was given last"
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:                         # magics
+        return source
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named[node.targets[0].id] = ast.get_source_segment(source, node)
+    last = ast.get_source_segment(source, body[-1]) if body else source
+    return named.get(last, last)
+
+
 def gallery(pages: list[str], folder: Path) -> str:
     "A page with every plot and widget of the chapters, each under the line that made it; the page's name"
     nb = read_nb(folder / f"{pages[0]}.ipynb")
@@ -62,9 +76,12 @@ def gallery(pages: list[str], folder: Path) -> str:
         if found:
             title = cells[0].source.splitlines()[0].lstrip("# ")
             nb.cells.append(mk_cell(f"## [{title}]({page}.ipynb)", "markdown"))
-        for cell in found:
-            cell.source = cell.source.splitlines()[-1] if cell.source.count("\n") > 2 else cell.source
-            nb.cells.append(cell)
+        named: dict = {}
+        for cell in (c for c in cells if c.cell_type == "code"):
+            line = made_by(cell.source, named)
+            if cell in found:
+                cell.source = line
+                nb.cells.append(cell)
     write_nb(nb, folder / "gallery.ipynb")
     return "gallery"
 
