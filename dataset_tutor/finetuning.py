@@ -271,7 +271,8 @@ def _new_model(s: Settings, names: list[str], device: str):
     return model.to(device)
 
 # %% ../nbs/70_finetuning.ipynb #9684812f
-def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more):
+def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more,
+             callbacks: Sequence = ()):
     "A Trainer for these items; `judge()` gives the validation report. `keep`: checkpoints can be resumed from."
     torch, transformers = need("torch", "transformers")
 
@@ -300,8 +301,8 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
     optimizer = torch.optim.AdamW(_parameter_groups(model, s), lr=s.lr, fused=device in ("cpu", "cuda"))
     stop = [transformers.EarlyStoppingCallback(s.early_stopping)] if s.early_stopping else []
     collate = _Collate(tokenizer, device, max(len(i["input_ids"]) for i in items))
-    trainer = Judged(model, args, data_collator=collate, train_dataset=items, eval_dataset=[], callbacks=stop,
-                     optimizers=(optimizer, None))
+    trainer = Judged(model, args, data_collator=collate, train_dataset=items, eval_dataset=[],
+                     callbacks=[*stop, *callbacks], optimizers=(optimizer, None))
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.model_accepts_loss_kwargs = False  # these losses are means; Trainer would take them for sums and not divide
     return trainer
@@ -462,6 +463,7 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
              progress: bool | None = None, # a progress bar; None: if somebody watches
              compile: bool = False, # `torch.compile` for the training steps: a minute first, then faster steps
              trainer: dict | None = None, # further TrainingArguments, such as gradient_accumulation_steps
+             callbacks: Sequence = (), # TrainerCallbacks; they decide nothing that `settings` should, but may stop it
              **more, # the other fields of `Settings`
              ) -> Run:
     """Fine-tune an encoder on the training rows, choose the epoch on validation, score the test once.
@@ -482,7 +484,7 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
         folder = Path(_once(lambda: str(folder)))
         more = dict(torch_compile=compile) | (trainer or {})
         fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder, out is not None,
-                                                         _watched(progress), more))
+                                                         _watched(progress), more, callbacks))
     run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,
               versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets")})
     if out:
@@ -496,7 +498,8 @@ def _watched(progress: bool | None) -> bool:
     return not os.environ.get("IN_TEST") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 # %% ../nbs/70_finetuning.ipynb #78068888
-def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool, progress: bool, more: dict) -> dict:
+def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool, progress: bool, more: dict,
+         callbacks: Sequence = ()) -> dict:
     "Train, choose, score: the fields of a `Run` that training decides."
     start = time.perf_counter()
     if device.startswith("cuda"):
@@ -516,16 +519,17 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
         return _report(s.task, parts["validation"], said("validation"), names)
 
     with _hushed():
-        loop = _trainer(net, tokenizer, items, judge, s, folder, keep, progress, more)
+        loop = _trainer(net, tokenizer, items, judge, s, folder, keep, progress, more, callbacks)
         begin = _once(lambda: _last_checkpoint(folder)) if keep else None
         done = _epochs_done(begin)
         clock = time.perf_counter()
         loop.train(resume_from_checkpoint=str(begin) if begin else None)
         clock = time.perf_counter() - clock
     log = _epoch_log(loop.state.log_history)
-    here = sum(e["epoch"] > done for e in log)
-    notes |= dict(**_where(device), epochs=len(log), best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
-                  rows_per_second=round(here * len(train) / clock, 1))
+    reached = loop.state.epoch  # a fraction where a callback stopped it
+    notes |= dict(**_where(device), epochs=round(reached, 2) if reached % 1 else len(log),
+                  best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
+                  rows_per_second=round((reached - done) * len(train) / clock, 1))
     net.eval()
     return dict(**_judged(s.task, names, parts, {p: said(p) for p in ("validation", "test")}), model=net, log=log,
                 notes=notes, seconds=time.perf_counter() - start)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from .deduplication import group_duplicates
 from .distribution import SPLITS, require_split, split
 from .gate import gate
 from .recipes import CATALOGUE, to_yaml
-from .widgets import WORDS, Html, Panel, button, choice, field, interface_lang, show, tag
+from .widgets import WORDS, Html, Panel, _has_page, button, choice, field, interface_lang, show, tag
 
 # %% auto #0
 __all__ = ['WORDS', 'recipe_code', 'step_options', 'read_option', 'Placed', 'cleaning_steps', 'CleanStudio', 'CleanPanel',
@@ -1010,6 +1011,7 @@ WORDS |= _named({
     "gated": ("Ask the gate", "启用把关"), "least_like": ("Least similarity: {s:.2f}", "最低相似度：{s:.2f}"),
     "agree": ("Least probability of the label: {s:.2f}", "标签最低概率：{s:.2f}"),
     "perplexity": ("Most perplexity, in parents': {s:.1f}", "困惑度上限（相对父文本）：{s:.1f}"),
+    "judging": ("the gate is judging", "正在把关"),
     "born": ("{n:,} child of {k:,} parents|{n:,} children of {k:,} parents", "{k:,} 个父文本，{n:,} 个子文本"),
     "passed": ("{n:,} pass the gate, {bad:,} do not", "{n:,} 个通过，{bad:,} 个未通过"),
     "shown_of": ("Parents come from {n:,} training rows, drawn by lot from {all:,}",
@@ -1033,7 +1035,7 @@ class AugmentStudio(_Studio):
     gives = ("made", "code", "recipe", "rows")
 
     def __init__(self, rows_: Dataset, ops: Sequence[str] | None = None, *, rows: int = 300, text: str = "text",
-                 label: str = "label", seed: int = 0, lang: str | None = None):
+                 label: str = "label", seed: int = 0, lang: str | None = None, later: bool = False):
         require_split(rows_, parts=("train",), text=text)
         plain = rows_.with_format(None)
         born = plain["op"] if "op" in rows_.column_names else [None] * len(rows_)
@@ -1047,7 +1049,12 @@ class AugmentStudio(_Studio):
         self.gated, self.least, self.agree, self.perplexity = True, 0.7, 0.3, 1.5
         self.made: list[dict] = []  # parent, uid, op, text, before, why (None: it passes)
         self.record: Record | None = None
+        self.later, self.turn = later, threading.RLock()  # verdicts may come after the first picture
         self.make()
+
+    @property
+    def judges(self) -> bool:
+        return self.gated and not self.later
 
     @property
     def recipe(self) -> Recipe:
@@ -1090,7 +1097,7 @@ class _Makes(AugmentStudio):
             shown = {uids[i]: texts[i] for i in self.parents()}
             plain = more.with_format(None)
             kids = [i for i in range(n, len(more)) if plain[i]["parent"] in shown]
-            why = self.judged(steps[1], pick_rows(more, [*range(n), *kids])) if self.gated and kids else {}
+            why = self.judged(steps[1], pick_rows(more, [*range(n), *kids])) if self.judges and kids else {}
         self.made = [{"parent": r["parent"], "uid": r["uid"], "op": r["op"], "text": r[self.text],
                           "before": shown[r["parent"]], "why": why.get(r["uid"])} for r in (plain[i] for i in kids)]
         return self.told()
@@ -1102,17 +1109,24 @@ class _Makes(AugmentStudio):
         bad = sum(c["why"] is not None for c in self.made)
         said = self.word("born", n=len(self.made), k=len(self.parents()))
         tail = self.word("passed", n=len(self.made) - bad, bad=bad)
+        tail = self.word("judging") if self.later else tail
         return said + ("; " if self.lang == "en" else "；") + tail if self.gated else said
 
     def take(self, **new) -> str:
         "Take new settings, if children can be made with them; otherwise all stays as it was."
-        old = {k: getattr(self, k) for k in (*new, "made", "record")}
-        self.__dict__.update(new)
-        try:
-            return self.make()
-        except Exception:
-            self.__dict__.update(old)
-            raise
+        with self.turn:
+            old = {k: getattr(self, k) for k in (*new, "later", "made", "record")}
+            self.__dict__.update(new | {"later": False})
+            try:
+                return self.make()
+            except Exception:
+                self.__dict__.update(old)
+                raise
+
+    def do_judge(self, value=None):
+        "Give the verdicts that the first picture did without."
+        with self.turn:
+            return self.take() if self.later else self.told()
 
     def do_op(self, value, on=None):
         on = value not in self.ops if on is None else bool(on)
@@ -1207,7 +1221,9 @@ def _families(p: AugmentPanel) -> Html:
 
 def _child(p: AugmentPanel, c: dict) -> Html:
     why = None
-    if p.gated:
+    if p.gated and p.later:
+        why = tag("span", "… ", p.word("judging"), class_="dt-soft")
+    elif p.gated:
         ok = c["why"] is None
         said = ("✓ " if ok else "✗ ") + (p.word("pass") if ok else p.word("fail", why=c["why"]))
         why = tag("span", said, class_="dt-good" if ok else "dt-bad")
@@ -1226,4 +1242,9 @@ def augment_studio(
     lang: str | None = None,  # of the interface, en or zh; by default that of the texts
 ):  # a widget: `made` are the children shown, `code`, `recipe`; `rows` are all rows with the children that pass
     "Tune augmentation: children beside parents, the gate's verdicts beside children. `LeakageError` without a split."
-    return show(AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang))
+    live = _has_page()
+    panel = AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang, later=live)
+    w = show(panel)
+    if live:  # children at once, verdicts when the model has them
+        threading.Thread(target=w.act, args=("judge",), name="gate", daemon=True).start()
+    return w

@@ -467,7 +467,8 @@ function render({ model, el }) {
     const focus = root.getRootNode().activeElement, had = root.contains(focus), next = inert(model.get("html"));
     clearTimeout(waiting); delete root.dataset.busy; root.lang = model.get("lang");
     morph(body, next, focus);
-    say.textContent = model.get("said"); say.classList.toggle("dt-failed", model.get("failed"));
+    if (say.textContent !== model.get("said")) say.textContent = model.get("said");       // said once, not at each look
+    say.classList.toggle("dt-failed", model.get("failed"));
     const wish = body.querySelector("[data-focus]"), token = wish?.dataset.focus ?? null;
     if (token !== focused && wish && had) wish.focus();
     else if (had && !root.contains(root.getRootNode().activeElement))

@@ -53,6 +53,37 @@ WIDE = """() => [document.documentElement, ...document.querySelectorAll(".dt-w, 
     && e.scrollWidth > e.clientWidth + 1;
 }).map(e => `${e.tagName}.${e.className}: ${e.scrollWidth} > ${e.clientWidth}`)"""
 
+# Texts of widgets whose computed colours are too near to what lies below them (WCAG 2: 4.5 to 1).
+FAINT = """() => {
+  const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
+    .getContext("2d", { willReadFrequently: true });
+  const rgba = colour => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]));
+  const below = e => {
+    const sheets = [];
+    for (let n = e; n; n = n.parentElement) sheets.push(rgba(getComputedStyle(n).backgroundColor));
+    return sheets.reverse().reduce((b, sheet) => over(sheet, b), [255, 255, 255]);
+  };
+  const light = c => {
+    const [r, g, b] = c.map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const told = e => e.matches("input,select,textarea")
+    || [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+  const all = [...document.querySelectorAll(".dt-widget .dt-w *")].filter(e => told(e) && e.checkVisibility());
+  if (!all.length) return ["no text was found"];
+  return all.map(e => {
+    const s = getComputedStyle(e), paper = below(e), ink = rgba(e instanceof SVGElement ? s.fill : s.color);
+    const [a, b] = [light(over(ink, paper)), light(paper)].sort((x, y) => x - y);
+    return [(b + .05) / (a + .05), e];
+  }).filter(([ratio]) => ratio < 4.5).map(([ratio, e]) =>
+    `${ratio.toFixed(2)} ${e.tagName}.${e.className.baseVal ?? e.className}: ${e.textContent.slice(0, 40)}`);
+}"""
+
 
 def chromium() -> str:
     "The browser of this machine; without one the test is skipped, or fails where DATASET_TUTOR_BROWSER=required"
@@ -165,14 +196,21 @@ class Notebook:
         for size in sizes or (LAPTOP, PHONE):
             self.page.set_viewport_size(size)
             self.page.wait_for_timeout(150)
-            assert self.page.evaluate(WIDE) == [], size
+            wide = self.page.evaluate(WIDE)
+            assert not wide, (size, wide)
+
+    def legible(self):
+        "Every text of every widget has a contrast of 4.5 to 1 or more, by the colours that the page computed"
+        faint = self.page.evaluate(FAINT)
+        assert not faint, faint
 
     def shot(self, name: str):
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
     def picture(self, name: str):
-        "The widget alone, in full: on a page that is high enough for it"
+        "The widget alone, in full: on a page that is high enough for it; its texts can be read"
+        self.legible()
         SHOTS.mkdir(parents=True, exist_ok=True)
         size, box = self.page.viewport_size, self.widget.bounding_box()
         self.page.set_viewport_size({"width": size["width"], "height": int(box["height"]) + 600})

@@ -280,3 +280,22 @@ def test_children_follow_the_sliders(lab):
     nb.widget.get_by_text("通过").first.wait_for(timeout=60_000)
     nb.both_pictures("augment-studio")
     assert nb.ask("w.error") is None
+
+
+def test_voila_serves_the_studios(voila):
+    "All three on one page, on a phone: each is used, and answers in its own status line"
+    nb = voila.open(STUDIOS, "clean_studio(ds, Recipe(drop_duplicates(), clean_html()), lang='en')",
+                    "split_studio(ds, lang='en')",
+                    "augment_studio(split(few), ['random_swap'], rows=60, lang='en')", size=PHONE)
+    studios = nb.page.locator(".dt-widget .dt-w")
+    for i, (name, answer) in enumerate([("Move drop_duplicates down", "drop_duplicates is step 2 now"),
+                                        ("leave out validation", "train,"), ("Other parents", "Parents from 7 on")]):
+        studio = studios.nth(i)
+        studio.locator("[role=status]").wait_for(state="attached")
+        (studio.get_by_label(name) if i < 2 else studio.get_by_role("button", name=name)).click()
+        studio.locator("[role=status]", has_text=answer).wait_for()
+    nb.fits(PHONE)
+    nb.legible()
+    assert nb.page.evaluate("window.ran") is None
+    nb.shot("studios-voila-phone")
+    nb.fits(LAPTOP)

@@ -1,5 +1,6 @@
 """Studios without a browser: their states, their code, what they refuse, their pictures, and hostile rows."""
 import re
+import threading
 
 import pytest
 from datasets import ClassLabel, Dataset
@@ -321,6 +322,23 @@ def test_the_gate_says_why(augmented):
     assert repr(p.recipe.steps[1]) == "gate(similarity=(1.0, 1.0))"
     p.act("gated", on=False)
     assert not any(c["why"] for c in p.made) and "passes" not in p.still()
+
+
+def test_children_come_at_once_and_verdicts_are_the_same_later(augmented, monkeypatch):
+    at_once = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en")
+    first = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
+    assert [c["uid"] for c in first.made] == [c["uid"] for c in at_once.made] and not any(c["why"] for c in first.made)
+    assert "the gate is judging" in first.body(True) and "passes" not in first.body(True)
+    assert first.act("judge") == at_once.told() and first.made == at_once.made
+    assert first.act("judge") == at_once.told() and first.body(True) == at_once.body(True)
+    early = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
+    early.act("least", "1")                         # whoever moves a slider gets verdicts with it
+    assert not early.later and any(c["why"] for c in early.made)
+    monkeypatch.setattr(S, "_has_page", lambda: True)
+    w = S.augment_studio(augmented, ["random_swap"], rows=60, lang="en")
+    for thread in [t for t in threading.enumerate() if t.name == "gate"]:
+        thread.join(60)
+    assert not w.panel.later and w.made == at_once.made and w.error is None and "passes" in w.surface.html
 
 
 # --- pictures, languages, hostile rows ---

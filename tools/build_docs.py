@@ -1,4 +1,5 @@
 """Build the course site offline: nbdev's own processors, then Sphinx with MyST-NB. The pages come to _docs/."""
+import ast
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ from sphinx.cmd.build import main as sphinx
 
 NEW_TAB = re.compile(r'\{target="_blank"[^}]*\}')
 PAGE = re.compile(r"\]\(/?(?:\d+\w*?_)?([a-z]\w*)\.(?:html|ipynb)(#[^)]*)?\)")
+LEFT = re.compile(r"dt-(still|weights)")        # what a widget or marked words leave in a saved notebook
 ABOVE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 
 
@@ -48,7 +50,20 @@ def has_picture(cell) -> bool:
     if cell.cell_type != "code":
         return False
     shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-    return any("image/png" in data or "dt-still" in text_of(data.get("text/html", "")) for data in shown)
+    return any("image/png" in data or LEFT.search(text_of(data.get("text/html", ""))) for data in shown)
+
+
+def made_by(source: str, named: dict) -> str:
+    "The statement that a cell ends with; for a name alone, what it was given last"
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:                         # magics
+        return source
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named[node.targets[0].id] = ast.get_source_segment(source, node)
+    last = ast.get_source_segment(source, body[-1]) if body else source
+    return named.get(last, last)
 
 
 def gallery(pages: list[str], folder: Path) -> str:
@@ -61,9 +76,12 @@ def gallery(pages: list[str], folder: Path) -> str:
         if found:
             title = cells[0].source.splitlines()[0].lstrip("# ")
             nb.cells.append(mk_cell(f"## [{title}]({page}.ipynb)", "markdown"))
-        for cell in found:
-            cell.source = cell.source.splitlines()[-1] if cell.source.count("\n") > 2 else cell.source
-            nb.cells.append(cell)
+        named: dict = {}
+        for cell in (c for c in cells if c.cell_type == "code"):
+            line = made_by(cell.source, named)
+            if cell in found:
+                cell.source = line
+                nb.cells.append(cell)
     write_nb(nb, folder / "gallery.ipynb")
     return "gallery"
 
