@@ -2059,7 +2059,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'dataset_tutor.pitfalls._laid_score': ('pitfalls.html#_laid_score', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._laid_worth': ('pitfalls.html#_laid_worth', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._lucky': ('pitfalls.html#_lucky', 'dataset_tutor/pitfalls.py'),
-                                        'dataset_tutor.pitfalls._many_short': ('pitfalls.html#_many_short', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._news': ('pitfalls.html#_news', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._oversample_ways': ( 'pitfalls.html#_oversample_ways',
                                                                                      'dataset_tutor/pitfalls.py'),

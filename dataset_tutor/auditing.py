@@ -677,18 +677,18 @@ def _macro(train: Dataset, test: Dataset) -> float:
     return metrics.f1_score(gold, np.where(right, gold, 1 - gold), average="macro")
 
 # %% ../nbs/41_auditing.ipynb #b71d63e9
-def _fitted_on(texts: np.ndarray, labels: np.ndarray, fit, inside: bool, seed: int, train: float = 2 / 3) -> float:
+def _fitted_on(texts: np.ndarray, labels: np.ndarray, fit, inside: bool, seed: int, c: float = 1.0) -> float:
     "Accuracy where `fit` (a scaler, a selector) learned from the training rows (`inside`), or from all of them."
     need("sklearn")
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    known, new = np.split(np.random.default_rng(seed).permutation(len(labels)), [round(train * len(labels))])
+    known, new = np.split(np.random.default_rng(seed).permutation(len(labels)), [2 * len(labels) // 3])
     seen = known if inside else np.arange(len(labels))
     features = make_pipeline(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)), fit)
     x = features.fit(texts[seen], labels[seen]).transform(texts)
-    return LogisticRegression(max_iter=1000).fit(x[known], labels[known]).score(x[new], labels[new])
+    return LogisticRegression(C=c, max_iter=1000).fit(x[known], labels[known]).score(x[new], labels[new])
 
 # %% ../nbs/41_auditing.ipynb #77dfa8c8
 def paired_points(
