@@ -5,6 +5,7 @@
 # %% ../nbs/41_auditing.ipynb #5912f0c4
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ import numpy as np
 
 from .cleaning import text_key
 from .columns import guess_lang
-from .core import DataError, apply_edits, escape, make_uid, pick_rows, step
+from .core import DataError, add_uids, apply_edits, escape, make_uid, pick_rows, step
 from .deduplication import _contained, _distinct, _near, _some_edits, _weights, similarity
-from .distribution import SPLITS, _group_columns, part
+from .distribution import SPLITS, _group_columns, part, split
 from .models import default_encoder, embed, need
+from .tagging import CJK
 
 # %% auto #0
-__all__ = ['KINDS', 'ATTACKS', 'Inflation', 'linear_scores', 'Audit', 'audit_split', 'plant_leaks']
+__all__ = ['KINDS', 'ATTACKS', 'Inflation', 'linear_scores', 'Audit', 'audit_split', 'naive_split', 'plant_leaks',
+           'paired_points']
 
 # %% ../nbs/41_auditing.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -511,6 +514,20 @@ def _shifts(parts: dict, text: str, label: str, seed: int) -> pd.DataFrame:
         out.append({"part": name, **_length_shift(*plain)})
     return pd.DataFrame(out)
 
+# %% ../nbs/41_auditing.ipynb #5e91a0a4
+def naive_split(
+    ds: Dataset,
+    seed: int = 0,
+    sizes: Sequence[float] = (0.7, 0.15, 0.15),
+) -> Dataset:
+    "The split of most tutorials, to show what it costs: shuffle, cut, ask nothing. Use `split` for your own rows."
+    order = np.random.default_rng(seed).permutation(len(ds))
+    n = np.round(np.cumsum(sizes)[:2] * len(ds)).astype(int)
+    side = np.empty(len(ds), dtype=object)
+    for name, at in zip(SPLITS, np.split(order, n)):
+        side[at] = name
+    return ds.add_column("split", side.tolist())
+
 # %% ../nbs/41_auditing.ipynb #3b3761f8
 def _respelled(t: str, rng: np.random.Generator) -> str:
     "Another case, some full-width characters, an exclamation mark: the same to `text_key`."
@@ -607,3 +624,81 @@ def plant_leaks(
             gone |= {o} if kind == "quoted" else {i} if kind in _TWO else set()
             new += _planted(kind, n, i, uids[i], texts[i], texts[o], seed, rng)
     return _with_planted(ds, new, gone, text), {}, {"leaks": len(kinds) * per_kind}
+
+# %% ../nbs/41_auditing.ipynb #66a1c71c
+def _noisy(t: str, rng: np.random.Generator) -> str:
+    "A fifth of the words (Chinese: characters) dropped, two swapped: easy data augmentation in a few lines."
+    blank = "" if re.search(f"[{CJK}]", t) else " "
+    units = t.split() if blank else list(t)
+    words = [w for w in units if rng.random() > 0.2] or units
+    i, j = rng.integers(len(words), size=2)
+    words[i], words[j] = words[j], words[i]
+    return blank.join(words)
+
+# %% ../nbs/41_auditing.ipynb #0a88ab89
+def _augmented(rows: Dataset, seed: int, copies: int = 3) -> Dataset:
+    "Those rows and `copies` noisy children of each, whose parent nobody writes down."
+    from datasets import Dataset, Features, Value
+
+    rng, plain = np.random.default_rng(seed), rows.with_format(None)
+    texts, labels = plain["text"][:], plain["label"][:]
+    texts = texts + [_noisy(t, rng) for _ in range(copies) for t in texts]
+    features = Features({"text": Value("string"), "label": rows.features["label"]})
+    return add_uids(Dataset.from_dict({"text": texts, "label": labels * (copies + 1)}, features=features), "augmented")
+
+# %% ../nbs/41_auditing.ipynb #a25f09a9
+def _both_ways(change: Callable, rows: Dataset, score: Callable, seed: int) -> tuple[float, float]:
+    "The score where `change` comes before the split, and where it comes after, on the training rows."
+    wrong, kept = naive_split(change(rows, seed), seed), split(rows, seed=seed)
+    right = score(change(part(kept, "train"), seed), part(kept, "test"))
+    return score(part(wrong, "train"), part(wrong, "test")), right
+
+# %% ../nbs/41_auditing.ipynb #35ba3214
+def _uneven(ds: Dataset, ratio: int = 9) -> Dataset:
+    "All rows of the second class, and one of the first to `ratio` of them."
+    label = np.array(ds.with_format(None)["label"][:])
+    rare, common = (np.flatnonzero(label == c) for c in (0, 1))
+    return pick_rows(ds, np.r_[rare[:len(common) // ratio], common])
+
+# %% ../nbs/41_auditing.ipynb #5dcdeaff
+def _oversampled(rows: Dataset, seed: int) -> Dataset:
+    "Copies of the rare class until the classes are equal."
+    y = np.array(rows["label"][:])
+    n = np.bincount(y)
+    extra = np.random.default_rng(seed).choice(np.flatnonzero(y == n.argmin()), n.max() - n.min())
+    out = pick_rows(rows, np.r_[np.arange(len(rows)), extra])
+    return add_uids(out.remove_columns([c for c in ("uid", "split") if c in out.column_names]), "over")
+
+# %% ../nbs/41_auditing.ipynb #3dd33b16
+def _macro(train: Dataset, test: Dataset) -> float:
+    "Macro-F1 of the linear model, from which of its two-class answers are right."
+    (metrics,) = need("sklearn.metrics")
+    gold, right = np.array(test["label"][:]), linear_scores(train, test) > 0
+    return metrics.f1_score(gold, np.where(right, gold, 1 - gold), average="macro")
+
+# %% ../nbs/41_auditing.ipynb #b71d63e9
+def _fitted_on(texts: np.ndarray, labels: np.ndarray, fit, inside: bool, seed: int, c: float = 1.0) -> float:
+    "Accuracy where `fit` (a scaler, a selector) learned from the training rows (`inside`), or from all of them."
+    need("sklearn")
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    known, new = np.split(np.random.default_rng(seed).permutation(len(labels)), [2 * len(labels) // 3])
+    seen = known if inside else np.arange(len(labels))
+    features = make_pipeline(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)), fit)
+    x = features.fit(texts[seen], labels[seen]).transform(texts)
+    return LogisticRegression(C=c, max_iter=1000).fit(x[known], labels[known]).score(x[new], labels[new])
+
+# %% ../nbs/41_auditing.ipynb #77dfa8c8
+def paired_points(
+    a: Sequence[float],  # scores, one per seed
+    b: Sequence[float],  # other scores of the same seeds
+) -> tuple[float, float, float]:  # mean of a - b in points, and its 95 % interval (Student's t)
+    "By how many points one list of scores lies above another, paired by seed."
+    (stats,) = need("scipy.stats")
+    d = 100 * (np.asarray(a, dtype=float) - np.asarray(b, dtype=float))
+    if d.ndim != 1 or len(d) < 2:
+        raise DataError(f"{len(np.atleast_1d(d))} pair of scores has no interval", fix="give two seeds or more")
+    half = float(stats.t.ppf(0.975, len(d) - 1)) * d.std(ddof=1) / len(d) ** 0.5
+    return float(d.mean()), float(d.mean() - half), float(d.mean() + half)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,9 +55,11 @@ if TYPE_CHECKING:
 _all_ = ["baseline"] # finetune and baseline are used together
 
 # %% auto #0
-__all__ = ['DEFAULTS', 'Settings', 'Run', 'load_run', 'finetune', 'baseline']
+__all__ = ['DEFAULTS', 'Settings', 'Run', 'load_run', 'focal_loss', 'finetune', 'baseline']
 
 # %% ../nbs/70_finetuning.ipynb #9b234e9c
+_LATER = ("focal", "class_weights", "balanced_batches") # younger than runs that exist
+
 @dataclass(frozen=True)
 class Settings:
     "Everything that decides a training run: equal settings on equal rows are the same run."
@@ -78,6 +80,9 @@ class Settings:
     freeze_embeddings: bool = False # leave the word vectors as they are
     early_stopping: int = 2 # epochs without a better validation score before it stops; 0: never
     dtype: str = "float32" # of the matrix products
+    focal: float = 0.0 # gamma of the focal loss: the larger, the less counts what is already right; 0: cross entropy
+    class_weights: float = 0.0 # 1: all classes count the same together, rare ones more each; 0.5: half way; 0: none
+    balanced_batches: bool = False # classification: draw rows so that every batch has the classes evenly
 
 # %% ../nbs/70_finetuning.ipynb #710f67e6
 DEFAULTS = { # (task, model) -> values; (task, "") for any other encoder
@@ -270,6 +275,65 @@ def _new_model(s: Settings, names: list[str], device: str):
                 p.requires_grad_(False)
     return model.to(device)
 
+# %% ../nbs/70_finetuning.ipynb #59e65865
+def focal_loss(logits, # (..., classes)
+               labels, # (...); -100 where the loss must not look
+               gamma: float = 2.0, # 0: cross entropy
+               weights=None, # a tensor with one number per class
+               ): # a tensor with one number
+    "Mean of -weight * (1 - p) ** gamma * log(p), with p the probability of the true class (Lin et al. 2017)."
+    (torch,) = need("torch")
+    seen = labels != IGNORE
+    logits, labels = logits[seen], labels[seen]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logp = logits.log_softmax(-1).gather(-1, labels[:, None]).squeeze(-1)
+    loss = -logp
+    if gamma: # the floor keeps the slope finite where p is 1
+        loss = loss * (-torch.expm1(logp)).clamp_min(1e-8) ** gamma
+    if weights is not None:
+        loss = loss * weights[labels]
+    return loss.sum() / max(1, len(labels))
+
+def _weights(items: list[dict], classes: int, power: float) -> np.ndarray:
+    "Per class a weight for the loss; the mean over all labels of the items is 1."
+    y = np.concatenate([np.ravel(i["labels"]) for i in items])
+    n = np.bincount(y[y != IGNORE], minlength=classes)
+    w = np.maximum(n, 1) ** -float(power)
+    return w * n.sum() / (w * n).sum()
+
+# %% ../nbs/70_finetuning.ipynb #26a71f3f
+class _Balanced:
+    "Row numbers, as many as there are rows, in an order in which the classes take turns. It depends on seed and epoch."
+
+    def __init__(self, labels: Sequence[int], seed: int):
+        labels = np.asarray(labels)
+        self.rows = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+        self.n, self.seed, self.epoch = len(labels), seed, 0
+
+    def set_epoch(self, epoch: int):
+        "Trainer calls this before each epoch, also after a resume."
+        self.epoch = int(epoch)
+
+    def __len__(self):
+        return self.n
+
+    def _drawn(self, c: int, start: int, many: int) -> np.ndarray:
+        "A piece of the endless row of class c, which is shuffled anew whenever all its rows were drawn."
+        rows = self.rows[c]
+        first, last = start // len(rows), (start + many - 1) // len(rows)
+        turns = [np.random.default_rng([self.seed, c, t]).permutation(rows) for t in range(first, last + 1)]
+        return np.concatenate(turns)[start - first * len(rows):][:many]
+
+    def __iter__(self):
+        classes = len(self.rows)
+        rounds = -(-self.n // classes)
+        rng = np.random.default_rng([self.seed, classes, self.epoch])
+        turn = rng.permuted(np.tile(np.arange(classes), (rounds, 1)), axis=1)
+        out = np.empty(turn.shape, int)
+        for c in range(classes):
+            out[turn == c] = self._drawn(c, self.epoch * rounds, rounds)
+        return iter(out.ravel()[:self.n].tolist())
+
 # %% ../nbs/70_finetuning.ipynb #9684812f
 def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more,
              callbacks: Sequence = ()):
@@ -286,7 +350,20 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
             return scores
 
-    device = model.device.type
+        def compute_loss(self, model, inputs, return_outputs=False, **options):
+            if not (s.focal or s.class_weights):
+                return super().compute_loss(model, inputs, return_outputs, **options)
+            said = model(**{k: v for k, v in inputs.items() if k != "labels"})
+            loss = focal_loss(said.logits, inputs["labels"], s.focal, weights)
+            return (loss, said) if return_outputs else loss
+
+        def _get_train_sampler(self, *rows):
+            return _Balanced([i["labels"] for i in items], s.seed) if s.balanced_batches else \
+                super()._get_train_sampler(*rows)
+
+    device, weights = model.device.type, None
+    if s.class_weights:
+        weights = torch.tensor(_weights(items, model.num_labels, s.class_weights), dtype=torch.float32).to(model.device)
     args = transformers.TrainingArguments(**dict(
         output_dir=str(folder), num_train_epochs=s.epochs,
         per_device_train_batch_size=_share(s.batch_size, _team()[0]),
@@ -308,10 +385,14 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
     return trainer
 
 # %% ../nbs/70_finetuning.ipynb #f481583a
+def _decided(s: Settings) -> dict:
+    "The settings; options that were added later count where they are used, so that older runs stay the same runs."
+    return {f.name: getattr(s, f.name) for f in fields(s) if f.name not in _LATER or getattr(s, f.name) != f.default}
+
 def _fingerprint(s: Settings, names: list[str], parts: dict[str, _Rows], trainer: dict | None = None) -> str:
     "A hash of everything that decides the result."
     digest = hashlib.blake2b(digest_size=12)
-    head = [asdict(s), names, _stamp(s.model), *([trainer] if trainer else [])]
+    head = [_decided(s), names, _stamp(s.model), *([trainer] if trainer else [])]
     for item in (head, *(r for rows in parts.values() for r in zip(rows.uids, rows.texts, rows.gold))):
         line = json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
@@ -336,7 +417,8 @@ def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None
         about = json.loads((out/"run.json").read_text(encoding="utf-8"))
         if about["fingerprint"] != fingerprint and resume:
             old = about["settings"]
-            differ = [f"{k}={old.get(k)!r} there, {v!r} now" for k, v in asdict(s).items() if old.get(k) != v]
+            was = {f.name: old.get(f.name, f.default if f.name in _LATER else None) for f in fields(s)}
+            differ = [f"{k}={was[k]!r} there, {v!r} now" for k, v in asdict(s).items() if was[k] != v]
             raise DataError(f"{out} holds another run ({'; '.join(differ) or 'other rows or trainer options'})",
                             fix="give another folder, or resume=False to begin anew there")
     elif out.exists() and any(out.iterdir()):
@@ -437,7 +519,21 @@ def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, gi
     known = ("float32", "bfloat16", "float16") if device.startswith("cuda") else ("float32", "bfloat16")
     if values["dtype"] not in known:
         raise DataError(f"{device} cannot train in {values['dtype']!r}", fix=f"dtype={' or '.join(map(repr, known))}")
-    return Settings(task=task, model=model, seed=seed, **values), tokenizer
+    s = Settings(task=task, model=model, seed=seed, **values)
+    _check_balance(s)
+    return s, tokenizer
+
+def _check_balance(s: Settings):
+    "Raises `DataError` for remedies against imbalance that do not go together, or not with this task."
+    if s.focal < 0 or not 0 <= s.class_weights <= 1:
+        raise DataError(f"focal={s.focal} or class_weights={s.class_weights} is out of range",
+                        fix="focal=2.0 (0 is cross entropy), class_weights from 0 to 1")
+    if s.label_smoothing and (s.focal or s.class_weights):
+        raise DataError("label smoothing is a loss of its own", fix="leave out label_smoothing, or focal and weights")
+    if s.balanced_batches and s.task == "ner":
+        raise DataError("a sentence has no class to balance batches by", "spans", fix="class_weights=0.5, or focal=2.0")
+    if s.balanced_batches and s.class_weights:
+        raise DataError("balanced batches with class weights balance twice", fix="one of the two")
 
 def _epoch_log(history: list[dict]) -> list[dict]:
     "One entry per epoch from the Trainer's history."

@@ -5,11 +5,13 @@
 # %% ../nbs/15_models.ipynb #a6a593bd
 from __future__ import annotations
 
+import configparser
 import contextlib
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import struct
 import tempfile
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .assets import cache_dir, fetch, get_asset
+from .assets import ASSETS, _complete, asset_dir, cache_dir, fetch, get_asset
 from .columns import guess_lang
 from .core import DataError
 from .tagging import tokenize
@@ -283,14 +285,27 @@ def pick_dtype(device: str | None = None, # as for `pick_device`
 
 # %% ../nbs/15_models.ipynb #c8358bcc
 class Doctor(dict):
-    "What this machine offers and what will be used; shows itself as a table."
+    "What this machine offers and what will be used; shows itself. `fixes`: what stops the course, and how to mend it."
+
+    def __init__(self, *lines, fixes: dict[str, str] | None = None, **more):
+        super().__init__(*lines, **more)
+        self.fixes = dict(fixes or {})
+
+    @property
+    def ok(self) -> bool:
+        "Whether the course can run here."
+        return not self.fixes
+
+    def _lines(self) -> list[tuple[str, str]]:
+        said = [("fix", f"{name}: {fix}") for name, fix in self.fixes.items()] or [("verdict", "the course can run")]
+        return [*((k, str(v)) for k, v in self.items()), *said]
 
     def __repr__(self):
-        return "\n".join(f"{k:<12} {v}" for k, v in self.items())
+        return "\n".join(f"{k:<12} {v}" for k, v in self._lines())
 
     def _repr_html_(self):
         left = "style='text-align:left'"
-        rows = "".join(f"<tr><th {left}>{escape(k)}</th><td {left}>{escape(str(v))}</td></tr>" for k, v in self.items())
+        rows = "".join(f"<tr><th {left}>{escape(k)}</th><td {left}>{escape(v)}</td></tr>" for k, v in self._lines())
         return f"<table>{rows}</table>"
 
 def _version(name: str) -> str:
@@ -304,26 +319,114 @@ def _cores() -> int:
     "The processors this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-def doctor() -> Doctor:
-    "Hardware, versions, and the device and number format that training and `embed` will choose."
-    fast = sorted({"amx_bf16", "avx512_bf16", "avx512f", "avx2"} & _cpu_flags())
-    out = Doctor(python=platform.python_version(), system=f"{platform.system()} {platform.machine()}",
-                 cpu=f"{_cores()} cores, {', '.join(fast) or 'no known vector units'}")
-    out |= {name: _version(name) for name in ("torch", "transformers", "datasets")}
-    if out["torch"] == "not installed":
-        return Doctor(out | dict(device='none: pip install "dataset-tutor[train]"'))
-    (torch,) = need("torch")
-    if torch.cuda.is_available():
-        p = torch.cuda.get_device_properties(0)
-        free = torch.cuda.mem_get_info()[0]
+# %% ../nbs/15_models.ipynb #17bba5fa
+def _requirements() -> dict[str, list[str]]:
+    "What the package (under '') and each of its extras needs, as it was installed, else as settings.ini says."
+    import dataset_tutor
+
+    out: dict[str, list[str]] = {}
+    try:
+        for line in metadata.requires("dataset-tutor") or ():
+            need_, _, when = line.partition(";")
+            extra = re.search(r"extra == ['\"](\w+)", when)
+            out.setdefault(extra[1] if extra else "", []).append(need_.strip())
+    except metadata.PackageNotFoundError:
+        ini = configparser.ConfigParser(delimiters=["="])
+        ini.read(Path(dataset_tutor.__file__).parent.parent/"settings.ini", encoding="utf-8")
+        for key, value in ini.defaults().items():
+            if key.endswith("requirements"):
+                out[key.removesuffix("requirements").rstrip("_")] = value.split()
+    return out
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall(r"\d+", version.split("+")[0])[:3])
+
+def _lacking(requirements: Sequence[str]) -> list[str]:
+    "Those that are absent, or older than they must be."
+    out = []
+    for line in requirements:
+        name, least = re.match(r"[\w.-]+", line)[0], re.search(r">=\s*([\d.]+)", line)
+        have = _version(name)
+        if have == "not installed" or (least and _numbers(have) < _numbers(least[1])):
+            out.append(name if have == "not installed" else f"{name} {have}")
+    return out
+
+# %% ../nbs/15_models.ipynb #4a5cb1d3
+def _memory() -> str:
+    "Memory of this machine; empty where the system does not say."
+    try:
+        page = os.sysconf("SC_PAGE_SIZE") / 2**30
+        return f"{page * os.sysconf('SC_PHYS_PAGES'):.1f} GiB, {page * os.sysconf('SC_AVPHYS_PAGES'):.1f} free"
+    except (AttributeError, ValueError, OSError):
+        return ""
+
+def _fetched() -> str:
+    "Which pinned archives are here, each with the beginning of the hash that was checked when it was fetched."
+    ready = {n: _complete(asset_dir(n)) for n in ASSETS}
+    said = [f"{n} {a.requirement.split('==')[1]} sha256 {a.sha256[:8]}" for n, a in ASSETS.items() if ready[n]]
+    rest = [n for n, there in ready.items() if not there]
+    if rest:
+        said.append(f"to be fetched: {' '.join(rest)} (dataset-tutor samples --fetch)")
+    return "; ".join(said)
+
+def _cache_place() -> tuple[str, str]:
+    "The cache folder as a user knows it, and what is wrong with it."
+    name = "$DATASET_TUTOR_HOME" if os.environ.get("DATASET_TUTOR_HOME") else "~/.cache/dataset_tutor"
+    at = cache_dir()
+    while not at.exists():
+        at = at.parent
+    if not os.access(at, os.W_OK):
+        return f"{name} cannot be written", "set DATASET_TUTOR_HOME to a folder of yours"
+    free = shutil.disk_usage(at).free / 2**30
+    return f"{name}, {free:.0f} GiB free", "make room: the data and models need 2 GiB" if free < 2 else ""
+
+# %% ../nbs/15_models.ipynb #8845649a
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "firefox", "safari", "msedge", "open", "start")
+
+def _training() -> dict[str, str]:
+    "What a model will be trained on, and how."
+    (torch,), out, device = need("torch"), {}, pick_device()
+    if on_gpu := torch.cuda.is_available():
+        p, free = torch.cuda.get_device_properties(0), torch.cuda.mem_get_info()[0]
         out["gpu"] = (f"{torch.cuda.device_count()} x {p.name}, {p.total_memory / 2**30:.0f} GiB ({free / 2**30:.0f} "
                       f"free), capability {p.major}.{p.minor}, CUDA {torch.version.cuda}")
-        out["attention"] = "fused (SDPA) where the model has it"
-    state = {m.name: "ready" if m.folder.exists() else "to be fetched" for m in MODELS.values()}
-    out["models"] = ", ".join(f"{name} ({s})" for name, s in state.items())
+    out["attention"] = "fused (SDPA) where the model has it" if on_gpu else "plain: its backward pass is faster here"
+    out["optimiser"] = "AdamW, fused" if device.split(":")[0] in ("cpu", "cuda") else "AdamW"
+    compiler = next((c for c in ("g++", "clang++", "cl") if shutil.which(c)), "")
+    out["compile"] = f"possible ({compiler})" if compiler else "not possible: no C++ compiler"
     if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         out["processes"] = f"{processes}, training together"
-    return Doctor(out | dict(device=pick_device(), dtype=pick_dtype()))
+    return out | dict(device=device, dtype=pick_dtype())
+
+def doctor(
+    **more: str,  # further lines, from those who know more than this chapter
+) -> Doctor:
+    "Hardware, versions, what training and `embed` will choose, and what is missing with the way to get it."
+    fast = sorted({"amx_bf16", "avx512_bf16", "avx512f", "avx2"} & _cpu_flags())
+    out = Doctor(python=platform.python_version(), system=f"{platform.system()} {platform.machine()}",
+                 cpu=f"{_cores()} cores, {', '.join(fast) or 'no known vector units'}", memory=_memory())
+    out |= {name: _version(name) for name in ("torch", "transformers", "datasets")}
+    wanted = _requirements()
+    lacking = {extra: found for extra, needs in wanted.items() if (found := _lacking(needs))}
+    out["extras"] = ", ".join(e for e in wanted if e and e not in lacking) or "none"
+    for extra, found in lacking.items():
+        what, how = ", ".join(found), f'pip install "dataset-tutor{f"[{extra}]" if extra else ""}"'
+        out[f"no {extra or 'package'}"] = f"{what}: {how}"
+        if extra in ("", "train"):
+            out.fixes[what] = how
+    out["cache"], wrong = _cache_place()
+    if wrong:
+        out.fixes["cache"] = wrong
+    state = {m.name: "ready" if m.folder.exists() else "to be fetched" for m in MODELS.values()}
+    out |= dict(assets=_fetched(), models=", ".join(f"{name} ({s})" for name, s in state.items()))
+    out["browser"] = next((b for b in _BROWSERS if shutil.which(b)), "none found: open the address JupyterLab names")
+    out |= more
+    if out["torch"] == "not installed":
+        out["device"] = 'none: pip install "dataset-tutor[train]"'
+        out.fixes.setdefault("torch", 'pip install "dataset-tutor[train]"')
+    else:
+        out |= _training()
+    return out
 
 # %% ../nbs/15_models.ipynb #a2b7f3a6
 def _batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

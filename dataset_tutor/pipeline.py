@@ -365,7 +365,7 @@ def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="dataset-tutor", description="From a messy real data set to a fine-tuned model you can trust."
     )
-    sub = p.add_subparsers(dest="command", required=True, metavar="{lab,samples,suggest,run,version}")
+    sub = p.add_subparsers(dest="command", required=True, metavar="{lab,samples,suggest,run,doctor,version}")
     lab = sub.add_parser("lab", help="open the course in JupyterLab")
     lab.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
     s = sub.add_parser("samples", help="list the real data sets that can be used by name")
@@ -389,6 +389,7 @@ def _parser() -> argparse.ArgumentParser:
         for command in (r, look):
             command.add_argument(f"--{c}", metavar="COLUMN", help=f"the column that holds the {c}")
     r.add_argument("--force", action="store_true", help="replace an earlier result")
+    sub.add_parser("doctor", help="what was found, what will be used, and how to mend what is missing")
     sub.add_parser("version", help="versions, hardware, and what will be used")
     return p
 
@@ -434,6 +435,15 @@ def _version(args) -> None:
     _out(doctor())
 
 
+def _doctor(args) -> int:
+    from dataset_tutor.models import doctor
+    from dataset_tutor.visualization import font_status
+
+    found = doctor(fonts=font_status())
+    _out(found)
+    return 0 if found.ok else 2
+
+
 def _lab(args) -> None:
     "JupyterLab on the course, looked for here, above, and beside the package."
     import subprocess
@@ -461,13 +471,15 @@ def fetch_all():
 
 def main(
     argv: Sequence[str] | None = None,  # the words after `dataset-tutor`
-) -> int:  # 0; 2 where the input is wrong, 130 where it was interrupted
+) -> int:  # 0; 2 where the input is wrong or the course cannot run, 130 where it was interrupted
     "The command line."
     args = _parser().parse_args(argv)
     if not sys.stderr.isatty():
         show_progress(False)  # a log file wants lines, not bars
     try:
-        {"run": _run, "samples": _samples, "suggest": _suggest, "version": _version, "lab": _lab}[args.command](args)
+        commands = {"run": _run, "samples": _samples, "suggest": _suggest, "doctor": _doctor, "version": _version,
+                    "lab": _lab}
+        return commands[args.command](args) or 0
     except DataError as e:
         sys.stderr.write(f"dataset-tutor: {' '.join(str(e).split())}\n")
         return 2

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .assets import Asset, fetch
+from .assets import Asset, _complete, asset_dir, fetch
 from .core import DataError
 from .models import need
 from .tagging import CJK, tokenize
 
 # %% auto #0
-__all__ = ['FONT', 'COLOURS', 'chinese_font', 'plot_labels', 'plot_lengths', 'confusion_counts', 'plot_confusion', 'metric_name',
-           'plot_scores', 'plot_training', 'plot_effects', 'figure_to_html']
+__all__ = ['FONT', 'COLOURS', 'chinese_font', 'font_status', 'plot_labels', 'plot_lengths', 'confusion_counts', 'plot_confusion',
+           'metric_name', 'plot_scores', 'plot_training', 'plot_effects', 'figure_to_html']
 
 # %% ../nbs/60_visualization.ipynb #2900384c
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ def chinese_font() -> str | None:  # a family name, or None where no font could 
     except DataError as e:
         warnings.warn(f"Chinese becomes boxes: no font has it ({e}). Fix: install Noto Sans CJK SC", stacklevel=2)
         return None
+
+# %% ../nbs/60_visualization.ipynb #e9b3230f
+def font_status() -> str:
+    "Which font draws Chinese characters, or how one will be had; nothing is fetched to say so."
+    try:
+        need("matplotlib", extra="plot")
+    except DataError as e:
+        return f"no pictures: {e.fix}"
+    if (found := _system_font()) is not None:
+        return f"{found} has Chinese"
+    return "Noto Sans SC, fetched" if _complete(asset_dir(FONT)) else "none has Chinese: 17 MB are fetched when needed"
 
 # %% ../nbs/60_visualization.ipynb #1fac25af
 @cache

@@ -18,7 +18,20 @@ from dataset_tutor.cleaning import ner_zh, reviews_en
 from dataset_tutor.core import DataError, LeakageError
 from dataset_tutor.distribution import part, split
 from dataset_tutor.evaluation import ner_metrics
-from dataset_tutor.finetuning import _Collate, _last_checkpoint, _parameter_groups, baseline, finetune, load_run
+from dataset_tutor.finetuning import (
+    DEFAULTS,
+    Settings,
+    _Balanced,
+    _Collate,
+    _fingerprint,
+    _last_checkpoint,
+    _parameter_groups,
+    _weights,
+    baseline,
+    finetune,
+    focal_loss,
+    load_run,
+)
 from dataset_tutor.models import doctor, load_pretrained, pick_dtype
 
 datasets.disable_progress_bars()
@@ -290,6 +303,155 @@ def test_compiled_steps_make_the_same_model(films, shallow, tmp_path):
     again = load_run(compiled.save(tmp_path / "run"), device="cpu")
     assert [p["label"] for p in again.predict(films["text"][:9])] == [
         p["label"] for p in compiled.predict(films["text"][:9])]
+
+
+def logits_and_labels(seed=0, rows=40, classes=5):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (rows, 3), generator=rng)
+    labels[::4, 1] = -100
+    return 4 * torch.randn(rows, 3, classes, generator=rng, dtype=torch.float64), labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_focal_loss_without_gamma_is_cross_entropy_and_hidden_labels_do_not_count(seed):
+    from torch.nn.functional import cross_entropy
+
+    x, y = logits_and_labels(seed)
+    plain = cross_entropy(x.flatten(0, 1), y.flatten(), ignore_index=-100)
+    torch.testing.assert_close(focal_loss(x, y, 0.0), plain)
+    w = torch.rand(5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    each = cross_entropy(x.flatten(0, 1), y.flatten(), w, ignore_index=-100, reduction="sum")
+    torch.testing.assert_close(focal_loss(x, y, 0.0, w), each / (y != -100).sum())
+    other = x.clone()
+    other[y == -100] = 1e3
+    assert torch.equal(focal_loss(other, y, 2.0), focal_loss(x, y, 2.0))
+
+
+def test_focal_loss_against_the_formula_written_out():
+    x, y = logits_and_labels()
+    p = x.softmax(-1)
+    terms = [-(1 - p[i, j, y[i, j]]) ** 1.5 * torch.log(p[i, j, y[i, j]])
+             for i in range(len(y)) for j in range(3) if y[i, j] != -100]
+    torch.testing.assert_close(focal_loss(x, y, 1.5), torch.stack(terms).mean())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_the_slope_of_the_focal_loss(gamma):
+    x, y = logits_and_labels(rows=6)
+    assert torch.autograd.gradcheck(lambda z: focal_loss(z, y, gamma), (x.requires_grad_(),))
+    sure = torch.tensor([[300.0, -300.0], [-300.0, 300.0]], requires_grad=True)   # right and wrong beyond all doubt
+    focal_loss(sure, torch.tensor([0, 0]), gamma).backward()
+    assert sure.grad.isfinite().all() and focal_loss(sure, torch.tensor([0, 1]), gamma) == 0
+    none = focal_loss(sure, torch.tensor([-100, -100]), gamma)
+    assert none == 0   # a batch without a label that counts
+    assert focal_loss(sure.bfloat16(), torch.tensor([0, 0]), gamma).dtype == torch.float32
+
+
+def test_class_weights_are_those_of_chapter_43(films):
+    from dataset_tutor.balance import class_weights
+
+    train = part(films, "train")
+    items = [dict(labels=y) for y in train["label"]]
+    assert _weights(items, 2, 1.0) == pytest.approx(list(class_weights(films).values()))
+    y = np.array(train["label"][:])
+    assert _weights(items, 2, 0.5)[y].mean() == pytest.approx(1) and _weights(items, 2, 0.0) == pytest.approx([1, 1])
+    assert np.isfinite(_weights(items, 3, 1.0)).all()   # a class without a row
+
+
+@pytest.mark.parametrize("counts, batch", [((1, 50), 8), ((5, 3, 90), 8), ((40, 40), 7), ((1, 1, 1, 9), 16)])
+def test_every_balanced_batch_has_the_classes_evenly(counts, batch):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    sampler, seen = _Balanced(labels, seed=3), set()
+    for epoch in range(2 + max(counts) * len(counts) // sum(counts)):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert len(order) == len(sampler) == len(labels)
+        for at in range(0, len(order) - batch + 1, batch):
+            n = np.bincount(labels[order[at:at + batch]], minlength=len(counts))
+            assert n.max() - n.min() <= 2
+        seen |= set(order)
+    assert seen == set(range(len(labels)))   # over the epochs every row has its turn
+
+
+def test_a_balanced_order_follows_from_seed_and_epoch_alone():
+    labels = [0] * 30 + [1] * 4
+    a, b, c = _Balanced(labels, 0), _Balanced(labels, 0), _Balanced(labels, 1)
+    first = list(a)
+    a.set_epoch(2)
+    b.set_epoch(2)   # as after a resume: the epochs before were never drawn here
+    assert list(a) == list(b) != first and list(c) != first
+
+
+def test_processes_share_a_balanced_order_step_by_step():
+    from accelerate.data_loader import BatchSamplerShard
+    from torch.utils.data import BatchSampler
+
+    labels = np.array([0] * 56 + [1] * 8)
+    alone = list(BatchSampler(_Balanced(labels, 5), 8, False))
+    team = [list(BatchSamplerShard(BatchSampler(_Balanced(labels, 5), 4, False), 2, rank)) for rank in range(2)]
+    assert [x + y for x, y in zip(*team)] == alone   # each step of the team has the rows of one step alone
+
+
+def test_older_runs_keep_their_fingerprint(films):
+    "The hash as it was made before there were a focal loss, class weights and balanced batches"
+    import hashlib
+    from dataclasses import asdict, replace
+
+    from dataset_tutor.baselines import _prepare
+    from dataset_tutor.models import _stamp
+
+    _, names, parts = _prepare(films, None)
+    s = Settings("classification", "en-small", 0, max_length=64, dtype="float32",
+                 **DEFAULTS["classification", "en-small"])
+    was = {k: v for k, v in asdict(s).items() if k not in ("focal", "class_weights", "balanced_batches")}
+    digest = hashlib.blake2b(digest_size=12)
+    for item in ([was, names, _stamp("en-small")],
+                 *(r for rows in parts.values() for r in zip(rows.uids, rows.texts, rows.gold))):
+        line = json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    assert _fingerprint(s, names, parts) == digest.hexdigest()
+    new = [replace(s, **o) for o in (dict(focal=2.0), dict(class_weights=1.0), dict(balanced_batches=True))]
+    assert len({_fingerprint(x, names, parts) for x in (s, *new)}) == 4
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(focal=-1.0), "out of range"), (dict(class_weights=2.0), "out of range"),
+    (dict(focal=2.0, label_smoothing=0.1), "label smoothing"),
+    (dict(balanced_batches=True, class_weights=1.0), "balance twice"),
+])
+def test_remedies_that_do_not_go_together(films, options, message):
+    with pytest.raises(DataError, match=message):
+        finetune(films, **options, **QUIET)
+
+
+def test_a_tagger_learns_with_focal_loss_and_weights_but_not_with_balanced_batches(news, shallow):
+    with pytest.raises(DataError, match="no class to balance batches by"):
+        finetune(news, balanced_batches=True, **QUIET)
+    run = finetune(news, model=shallow["zh-small"], epochs=2, lr=1e-3, focal=2.0, class_weights=0.5, **QUIET)
+    assert run.log[0]["loss"] > run.log[-1]["loss"] and run.settings.focal == 2.0
+
+
+def test_a_balanced_run_that_was_stopped_goes_on_as_if_it_had_not(films, shallow, tmp_path, monkeypatch):
+    import transformers
+
+    options = dict(model=shallow["en-small"], epochs=2, lr=5e-4, max_length=16, balanced_batches=True, focal=1.0,
+                   early_stopping=0, **QUIET)
+    whole, save = finetune(films, **options), transformers.Trainer._save_checkpoint
+
+    def save_and_stop(self, *args, **more):
+        save(self, *args, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(transformers.Trainer, "_save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(films, out=tmp_path / "run", **options)
+    resumed = finetune(films, out=tmp_path / "run", **options)
+    a, b = weights(whole), weights(resumed)
+    assert len(resumed.log) == 2 and max((a[n] - b[n]).abs().max().item() for n in a) < 1e-6
+    plain = finetune(films, **options | dict(balanced_batches=False))
+    c = weights(plain)
+    assert max((a[n] - c[n]).abs().max().item() for n in a) > 1e-4
 
 
 LAUNCHED = """

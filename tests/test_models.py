@@ -1,4 +1,5 @@
 """Models: the reader on bytes made here, the folders it leads to, vectors that do not depend on their neighbours."""
+import os
 import struct
 import subprocess
 import sys
@@ -169,3 +170,37 @@ def test_import_is_light_and_a_missing_library_names_the_extra():
             "except m.DataError as e: assert 'dataset-tutor[train]' in str(e)\n"
             "else: raise SystemExit('no error')")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_requirements_that_are_absent_or_too_old():
+    assert models._lacking(["numpy>=1.26", "no-such-package>=1", "numpy>=999"]) == [
+        "no-such-package", f"numpy {models._version('numpy')}"]
+    assert models._numbers("2.13.0+cpu") == (2, 13, 0) < models._numbers("10.0rc1")
+    wanted = models._requirements()
+    assert any(r.startswith("torch") for r in wanted["train"]) and any(r.startswith("numpy") for r in wanted[""])
+
+
+def test_doctor_says_what_stops_the_course_and_how_to_mend_it(monkeypatch):
+    well = models.doctor(fonts="<b>a font</b>")
+    assert well.ok and "<b>" not in well._repr_html_() and "the course can run" in repr(well)
+    found = models._version
+    monkeypatch.setattr(models, "_version", lambda name: "not installed" if name == "torch" else found(name))
+    ill = models.doctor()
+    assert not ill.ok and "torch" in str(ill.fixes) and 'pip install "dataset-tutor[train]"' in ill["device"]
+    assert "fix" in repr(ill) and "the course can run" not in ill._repr_html_() and "dtype" not in ill
+
+
+@pytest.mark.parametrize("wrong", ["locked", "full"])
+def test_doctor_looks_at_the_cache_folder(monkeypatch, tmp_path, wrong):
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setenv("DATASET_TUTOR_HOME", str(tmp_path / "not" / "yet"))
+    assert models._cache_place()[0].startswith("$DATASET_TUTOR_HOME, ")
+    if wrong == "locked":
+        monkeypatch.setattr(os, "access", lambda *a: False)
+    else:
+        monkeypatch.setattr(shutil, "disk_usage", lambda p: SimpleNamespace(free=2**28))
+    ill = models.doctor()
+    assert not ill.ok and ("DATASET_TUTOR_HOME" if wrong == "locked" else "make room") in ill.fixes["cache"]
+    assert not (tmp_path / "not").exists() and "to be fetched: vaderSentiment" in ill["assets"]

@@ -135,6 +135,21 @@ def test_version_and_samples():
     assert "reviews-zh" in command("samples").stdout
 
 
+def test_doctor_ends_with_0_where_the_course_can_run_and_with_2_and_the_fix_where_not(monkeypatch, capsys):
+    from dataset_tutor import models
+
+    r = command("doctor")
+    said = dict(line.split(maxsplit=1) for line in r.stdout.splitlines())
+    assert r.returncode == 0 and "fix" not in said and said["verdict"] == "the course can run", r.stderr
+    assert {"python", "memory", "device", "dtype", "attention", "compile", "optimiser", "extras", "cache", "assets",
+            "browser", "fonts"} <= said.keys()
+    absent = models._version
+    monkeypatch.setattr(models, "_version", lambda name: "not installed" if name == "accelerate" else absent(name))
+    assert pipeline.main(["doctor"]) == 2
+    out = capsys.readouterr().out
+    assert 'accelerate: pip install "dataset-tutor[train]"' in out and "the course can run" not in out
+
+
 def test_a_killed_run_goes_on(tmp_path):
     """kill -9 in the middle of training; the same command ends with the weights of an undisturbed run."""
     csv = reviews(tmp_path / "r.csv", 200)
