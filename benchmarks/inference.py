@@ -22,7 +22,7 @@ from dataset_tutor.cleaning import ner_en, ner_zh, reviews_en, reviews_zh
 from dataset_tutor.distribution import split
 from dataset_tutor.efficient import as_float32, compare_predictions, export_onnx
 from dataset_tutor.finetuning import finetune, load_run
-from dataset_tutor.models import doctor, need
+from dataset_tutor.models import need
 
 SAMPLES = {"reviews-en": (reviews_en, {}), "reviews-zh": (reviews_zh, {}), "ner-en": (ner_en, {"merge": True}),
            "ner-zh": (ner_zh, {})}
@@ -91,7 +91,6 @@ def main():
     parser.add_argument("--at-once", nargs="*", type=int, default=[1, 16, 256])
     args = parser.parse_args()
     datasets.disable_progress_bars()
-    print(f"{doctor()}\n")
     for folder in args.runs or []:
         measure(folder.name, load_run(folder, "cpu"), args)
     for name in [] if args.runs else args.samples:

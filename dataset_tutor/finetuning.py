@@ -621,6 +621,8 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
         clock = time.perf_counter()
         loop.train(resume_from_checkpoint=str(begin) if begin else None)
         clock = time.perf_counter() - clock
+        # Mixed precision leaves its own `forward` on the model, which a copy would go on calling with the old weights.
+        loop.accelerator.unwrap_model(net, keep_fp32_wrapper=False)
     log = _epoch_log(loop.state.log_history)
     reached = loop.state.epoch  # a fraction where a callback stopped it
     notes |= dict(**_where(device), epochs=round(reached, 2) if reached % 1 else len(log),

@@ -1,4 +1,5 @@
 """Fine-tuning: real rows, small models cut from the packaged ones; a kill, a refusal, a saved folder."""
+import copy
 import json
 import os
 import signal
@@ -216,6 +217,16 @@ def test_doctor_names_what_will_be_used(monkeypatch):
     assert all(k in plain and k in html for k in doctor()) and "processes" not in doctor()
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert doctor()["processes"].startswith("2")
+
+
+def test_a_copy_of_a_trained_model_is_a_model_of_its_own(films, shallow):
+    run = finetune(films, model=shallow["en-small"], epochs=1, dtype="bfloat16", seed=0, **QUIET)
+    twin = copy.deepcopy(run.model)
+    with torch.no_grad():
+        for p in twin.classifier.parameters():
+            p.zero_()
+        words = torch.tensor([[101, 2204, 102]])
+        assert twin(input_ids=words).logits.abs().max() == 0 < run.model(input_ids=words).logits.abs().max()
 
 
 @pytest.mark.parametrize("capability, dtype", [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"),
