@@ -47,7 +47,7 @@ __all__ = ['SLICERS', 'OUTCOMES', 'FrozenClassifier', 'frozen', 'auroc', 'probab
            'calibration', 'plot_reliability', 'fit_temperature', 'temper', 'McNemar', 'mcnemar', 'Randomized',
            'randomization_test', 'holm', 'compare', 'slices', 'WorstSlice', 'worst_slice', 'seqeval_modes',
            'pair_spans', 'span_outcomes', 'outcome_table', 'seen_unseen', 'dynamics', 'training_dynamics',
-           'plot_cartography', 'checkpoint_dynamics', 'TextReport', 'text_scores', 'answer_tokens', 'AnswerReport',
+           'plot_hard_rows', 'checkpoint_dynamics', 'TextReport', 'text_scores', 'answer_tokens', 'AnswerReport',
            'answer_scores', 'perplexity', 'masked_bits']
 
 # %% ../nbs/75_diagnosis.ipynb #4e9be27f
@@ -658,7 +658,7 @@ def training_dynamics(
     return dynamics(np.array(seen), y, train.uids)
 
 # %% ../nbs/75_diagnosis.ipynb #4dabb9c0
-def plot_cartography(
+def plot_hard_rows(
     table: pd.DataFrame,  # from `dynamics` or `training_dynamics`
     wrong: Sequence[bool] | None = None,  # rows to mark, such as planted errors
 ) -> Figure:

@@ -29,7 +29,7 @@ from dataset_tutor.diagnosis import (
     outcome_table,
     pair_spans,
     perplexity,
-    plot_cartography,
+    plot_hard_rows,
     plot_reliability,
     probability_scores,
     randomization_test,
@@ -544,7 +544,7 @@ def test_pictures_say_what_they_show():
     bold = plot_reliability({"a <b>": calibration(class_rows(*drawn(300, sharp=3.0)), draws=50)})
     assert "too sure" in bold.alt
     table = dynamics(np.random.default_rng(0).dirichlet([1, 1], (4, 50)), np.zeros(50, int))
-    assert "rows are wrong in most epochs" in plot_cartography(table, np.arange(50) < 5).alt
+    assert "rows are wrong in most epochs" in plot_hard_rows(table, np.arange(50) < 5).alt
     with pytest.raises(DataError, match="nothing to plot"):
         plot_reliability({})
 

@@ -1,4 +1,4 @@
-"""Diagnostics: every picture draws in full, titles say what the table says, hostile names stay text."""
+"""Figures: every picture draws in full, titles say what the table says, hostile names stay text."""
 import io
 import re
 import warnings
@@ -13,7 +13,7 @@ from PIL import Image
 from test_maps import HOSTILE, title
 from test_widgets import harmless
 
-from dataset_tutor import diagnostics as D
+from dataset_tutor import figures as D
 from dataset_tutor.core import DataError
 
 RNG = np.random.default_rng(0)
