@@ -1,7 +1,7 @@
 """`predict` through four engines on the same real test rows: PyTorch (float32, and what it prefers), ONNX, ONNX int8.
 
 Usage: python benchmarks/inference.py [--samples reviews-en ...] [--rows N] [--test N] [--epochs N] [--at-once 1 16 256]
-       python benchmarks/inference.py --runs FOLDER ...   (runs that are finished, such as those of chapter 90)
+       python benchmarks/inference.py --runs FOLDER ...   (saved runs, such as `model` in a folder of chapter 90)
 
 Each round times all engines one after the other, so that a busy machine slows all of them; the ratios are medians over
 the rounds of one run. Tokenising and decoding are included. Trained runs stay in the cache and are read back.

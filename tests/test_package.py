@@ -43,7 +43,8 @@ def test_metadata(wheel):
 
 def test_extras(wheel):
     extras = set(email.message_from_string(member(wheel, "METADATA")).get_all("Provides-Extra"))
-    assert extras == {"train", "clean", "augment", "plot", "balance", "web", "lab", "docs", "dev", "umap", "all"}
+    assert extras == {"train", "clean", "augment", "plot", "balance", "evaluation", "efficient", "serve", "web", "lab",
+                      "docs", "dev", "umap", "all"}
 
 
 def test_command(wheel):
