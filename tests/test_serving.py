@@ -284,8 +284,9 @@ def test_the_line_refuses_after_closing():
         line = _Line(lambda texts: texts, Limits())
         await line.close()
         await line.ask(["a"])
-    with pytest.raises(Refused, match="stopping"):
-        asyncio.run(late())
+    # In a thread of its own: a browser test in the same process may have left an event loop running in this one.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Refused, match="stopping"):
+        pool.submit(lambda: asyncio.run(late())).result()
 
 
 def test_waiting_for_company_makes_larger_batches():
