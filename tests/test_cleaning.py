@@ -1,5 +1,7 @@
 """Cleaning repairs what it should, leaves the rest alone, and loses no row without a reason."""
 
+import unicodedata
+
 import ftfy
 import pytest
 from datasets import Dataset
@@ -47,6 +49,13 @@ def test_the_shortcut_changes_nothing(sample):
 @given(texts, st.sampled_from(["NFC", "NFKC"]))
 def test_the_shortcut_changes_nothing_on_any_text(text, form):
     assert normalize_unicode(text, form=form) == slow_unicode(text, form)
+
+
+@given(st.text(st.sampled_from("，！：；（）？℃．％／…\u3000\u0301\u0338 aÅｶ\uff9e가") | st.characters()))
+def test_the_shortcut_of_the_key_changes_nothing(text):
+    slow = "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    slow = "".join(c for c in slow if c not in cleaning._ZERO_WIDTH)
+    assert text_key(text) == (slow.rstrip(cleaning._TAIL) or slow)
 
 
 @given(texts)
