@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .columns import guess_lang
-from .core import DataError, LeakageError, fill_column, pick_rows, step
-from .deduplication import UnionFind, group_duplicates, similar_pairs
+from .core import DataError, fill_column, pick_rows, step
+from .deduplication import group_duplicates, similar_pairs
+from .distribution import families, training_rows
 from .models import default_encoder, embed, embed_tokens, need
 from .tagging import check_spans, entity_types, label_pieces, tag_names, tags_to_spans, tokenize
 from .tasks import guess_task
@@ -138,13 +139,7 @@ def plant_label_errors(
 # %% ../nbs/35_label_quality.ipynb #49edd680
 def _families(ds: Dataset, near: float, text: str, seed: int) -> np.ndarray:
     "Per row the first row of its family: near copies, rows with the same `group`, parents and children."
-    plain = group_duplicates(ds, threshold=near, text=text, seed=seed).with_format(None)
-    union, first = UnionFind(len(ds)), {("parent", u): i for i, u in enumerate(plain["uid"])}
-    for column in ("group", "parent"):
-        for i, v in enumerate(plain[column][:] if column in plain.column_names else []):
-            if v is not None:
-                union.join(first.setdefault((column, v), i), i)
-    return union.roots()
+    return families(group_duplicates(ds, threshold=near, text=text, seed=seed), text)
 
 
 def _deal(family: np.ndarray, stratum: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -218,9 +213,9 @@ class _Classes:
         return out
 
 
-def _loss(p: np.ndarray, given: np.ndarray, weight: np.ndarray) -> float:
-    "Mean log-loss of the labels that are borne."
-    return float(np.average(-np.log(np.clip(p[np.arange(len(p)), given], 1e-6, 1)), weights=weight))
+def _losses(p: np.ndarray, given: np.ndarray) -> np.ndarray:
+    "Per line the log-loss of the label that it bears."
+    return -np.log(np.clip(p[np.arange(len(p)), given], 1e-6, 1))
 
 
 def _stack(views: Sequence[Sequence[np.ndarray]], given: np.ndarray, weight: np.ndarray, fold: np.ndarray):
@@ -229,15 +224,14 @@ def _stack(views: Sequence[Sequence[np.ndarray]], given: np.ndarray, weight: np.
         return views[0][0]
     from sklearn.linear_model import LogisticRegression
 
-    out = np.zeros_like(views[0][0])
+    out, losses = np.zeros_like(views[0][0]), [np.stack([_losses(p, given) for p in ways]) for ways in views]
     for f in np.unique(fold):
         learn, ask = np.flatnonzero((fold != f) & (fold >= 0) & (given >= 0)), np.flatnonzero(fold == f)
-        best = [min(ways, key=lambda p: _loss(p[learn], given[learn], weight[learn])) for ways in views]
+        best = [ways[(x[:, learn] @ weight[learn]).argmin()] for ways, x in zip(views, losses)]
         z = np.log(np.clip(np.hstack(best), 1e-6, 1))
         model = LogisticRegression(max_iter=500).fit(z[learn], given[learn], weight[learn])
         out[np.ix_(ask, model.classes_)] = model.predict_proba(z[ask])
     return out
-
 
 # %% ../nbs/35_label_quality.ipynb #397cf4af
 _EPOCHS, _BATCH = 6, 512
@@ -693,12 +687,8 @@ apply_review.secret = ("decisions",)  # the record has what they changed
 
 # %% ../nbs/35_label_quality.ipynb #71c66826
 def _training_issues(ds: Dataset, below: float, options: dict) -> pd.DataFrame:
-    "Issues among the training rows. `LeakageError` without a split."
-    if "split" not in ds.column_names:
-        raise LeakageError("a model of the labels chooses rows before a split exists, and would choose an easy test",
-                           "split", fix="split(ds) first; only training rows are touched")
-    train = [i for i, p in enumerate(ds.with_format(None)["split"]) if p == "train"]
-    issues = label_issues(pick_rows(ds, train), **options)
+    "Issues among the training rows. `LeakageError` without a split, or with one that leaks."
+    issues = label_issues(pick_rows(ds, training_rows(ds, options["text"])), **options)
     return issues[issues["quality"] < below]
 
 

@@ -15,18 +15,11 @@ import numpy as np
 
 from .cleaning import text_key
 from .core import DataError, fill_column, pick_rows, step
+from .distribution import training_rows
 from .language import script_shares
 from .models import embed, embed_tokens, need
 from .tagging import entity_types, tag_names, tags_to_spans, word_tags
-from dataset_tutor.weak_labels import (
-    _column_of,
-    _keys,
-    fill_some,
-    fit_soft,
-    training_rows,
-    truths,
-    wilson,
-)
+from .weak_labels import _column_of, _keys, fill_some, fit_soft, truths, wilson
 
 # %% auto #0
 __all__ = ['STRATEGIES', 'Space', 'space_of', 'Probe', 'fit_probe', 'train_probe', 'probe_score', 'Pool', 'query',

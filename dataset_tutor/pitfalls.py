@@ -220,7 +220,7 @@ _register(8, "copies-across-split", "Near copies across the split", _copies_wron
           instead="rows = split(group_duplicates(rows), seed=1)",
           why="A row and its copy stand on both sides, and the score measures memory.",
           reported="accuracy after a shuffle", honest="accuracy where near copies stay on one side",
-          harm="the shuffle reports {points} too much", chapters=("25_deduplication", "40_distribution", "41_auditing"))
+          harm="the shuffle reports {points} too much", chapters=("25_deduplication", "29_distribution", "41_auditing"))
 
 # %% ../nbs/85_pitfalls.ipynb #81756cc7
 @lru_cache(32)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .assets import fetch
-from .cleaning import text_key
 from .core import DataError, LeakageError, fill_column, pick_rows, step
+from .distribution import training_rows
 from .grammar import tag_words
 from .language import _any_of
 from dataset_tutor.tagging import (
@@ -35,8 +35,8 @@ from dataset_tutor.tagging import (
 # %% auto #0
 __all__ = ['LabelingFunction', 'labeling_function', 'keywords', 'pattern', 'model_votes', 'rater', 'gazetteer', 'span_pattern',
            'tagged_names', 'apply_functions', 'VoteMatrix', 'vote_matrix', 'wilson', 'truths', 'describe_functions',
-           'training_rows', 'fill_some', 'hide_labels', 'LabelModel', 'fit_label_model', 'weak_label', 'fit_soft',
-           'wordnet_names', 'learn_gazetteer', 'SpanModel', 'fit_span_model', 'compare_spans']
+           'fill_some', 'hide_labels', 'LabelModel', 'fit_label_model', 'weak_label', 'fit_soft', 'wordnet_names',
+           'learn_gazetteer', 'SpanModel', 'fit_span_model', 'compare_spans']
 
 # %% ../nbs/37_weak_labels.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -414,26 +414,6 @@ def _describe_classes(votes: Dataset, ds: Dataset, labelled: Dataset | None) -> 
     return pd.DataFrame(rows).set_index("function")
 
 # %% ../nbs/37_weak_labels.ipynb #1222c06b
-def training_rows(
-    ds: Dataset,
-    text: str = "text",
-) -> np.ndarray:  # row numbers
-    "Where the training rows are. `LeakageError` if the rows are not split, or a training text stands in another part."
-    if "split" not in ds.column_names:
-        raise LeakageError("the rows are not split, so labels would be made from the test too", "split",
-                           fix="rows = split(ds, seed=1)")
-    parts, texts = ds.with_format(None)["split"][:], ds.with_format(None)[text][:]
-    at = [i for i, p in enumerate(parts) if p == "train"]
-    if not at:
-        raise LeakageError("no row is a training row", "split", fix="rows = split(ds, seed=1)")
-    other = {text_key(t) for t, p in zip(texts, parts) if p != "train" and t}
-    torn = [i for i in at if texts[i] and text_key(texts[i]) in other]
-    if torn:
-        raise LeakageError("this training text stands in another part too", "split", ds[torn[0]]["uid"],
-                           "drop the column `split` and use split(ds), which keeps copies together")
-    return np.array(at, dtype=np.int64)
-
-
 def _column_of(ds: Dataset) -> str:
     "Where the truth stands."
     found = [c for c in ("label", "spans") if c in ds.column_names]

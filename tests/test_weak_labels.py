@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from dataset_tutor.core import DataError, LeakageError, add_uids, history
+from dataset_tutor.distribution import training_rows
 from dataset_tutor.tagging import bio_penalties
 from dataset_tutor.weak_labels import (
     LabelModel,
@@ -36,7 +37,6 @@ from dataset_tutor.weak_labels import (
     rater,
     span_pattern,
     tagged_names,
-    training_rows,
     truths,
     vote_matrix,
     weak_label,
@@ -361,7 +361,7 @@ def test_only_training_rows_teach_and_only_they_are_labelled():
 
 def test_rows_without_a_split_or_with_copies_in_the_test_are_refused():
     ds = classes(["good", "GOOD!", "bad"], parts=["train", "test", "train"])
-    with pytest.raises(LeakageError, match="stands in another part"):
+    with pytest.raises(LeakageError, match="families of duplicates"):
         training_rows(ds)
     for rows in (ds, ds.remove_columns("split")):
         with pytest.raises(LeakageError):
