@@ -21,8 +21,9 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from dataset_tutor.annotation import Guideline, Label, Session, journal_votes, read_events
+from dataset_tutor.annotation import Session, journal_votes, read_events
 from dataset_tutor.core import DataError, show_progress
+from dataset_tutor.guidelines import Guideline, Label
 
 ITEMS = 1_000
 ROWS = Dataset.from_dict({"uid": [f"u{i}" for i in range(ITEMS)], "text": [f"text {i} 好😀" for i in range(ITEMS)]})

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from .agreement import agreement, most_disputed, span_agreement
-from .annotation import (Guideline, Label, Session, check_answer, draft_guideline, make_votes, span_faults,
-                                      to_html, vote_kind)
+from .annotation import Session, check_answer, make_votes, vote_kind
 from .core import DataError, pick_rows
+from .guidelines import Guideline, Label, draft_guideline, span_faults, to_html
 from .models import need
 from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, show, tag
 

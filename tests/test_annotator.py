@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from test_widgets import HOSTILE, harmless
 
 from dataset_tutor import annotator as A
-from dataset_tutor.annotation import Session, check_votes, from_yaml, read_events
+from dataset_tutor.annotation import Session, check_votes, read_events
 from dataset_tutor.core import DataError, add_uids
+from dataset_tutor.guidelines import from_yaml
 from dataset_tutor.tagging import check_spans
 
 NER = from_yaml("""

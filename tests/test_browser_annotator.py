@@ -5,9 +5,10 @@ from browser import LAPTOP, PHONE
 
 BEGIN = '''
 from datasets import ClassLabel, Dataset
-from dataset_tutor.annotation import Session, from_yaml
+from dataset_tutor.annotation import Session
 from dataset_tutor.annotator import adjudicate, annotate, review_labels
 from dataset_tutor.core import add_uids, show_progress
+from dataset_tutor.guidelines import from_yaml
 show_progress(False)
 names = from_yaml("""
 name: 新闻中的名称
