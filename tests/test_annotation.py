@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from hypothesis import given
-from hypothesis import strategies as st
 from run_notebooks import ROOT
 
 from dataset_tutor.annotation import (
@@ -23,7 +21,7 @@ from dataset_tutor.annotation import (
     vote_kind,
 )
 from dataset_tutor.core import DataError
-from dataset_tutor.guidelines import load_guideline, version
+from dataset_tutor.guidelines import load_guideline
 from tests.test_guidelines import CLASSES, classes, guide
 
 PER = dict(start=0, end=3, label="PER")
