@@ -28,124 +28,12 @@ from .guidelines import VOTE_KINDS, Guideline, _class_names, _filled, span_fault
 from .tagging import check_spans
 
 # %% auto #0
-__all__ = ['ORDERS', 'vote_kind', 'make_votes', 'check_votes', 'Journal', 'read_events', 'queue_order', 'share_items', 'Session',
+__all__ = ['ORDERS', 'Journal', 'read_events', 'queue_order', 'share_items', 'vote_kind', 'make_votes', 'check_votes', 'Session',
            'check_answer', 'settle', 'journal_votes', 'merge_journals']
 
 # %% ../nbs/30_annotation.ipynb #38e18a74
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# %% ../nbs/30_annotation.ipynb #edfd5d62
-def vote_kind(
-    votes: Dataset,
-) -> str:  # label, spans or rating
-    "The column that says what was voted. Raises `DataError` unless there is exactly one."
-    found = [k for k in VOTE_KINDS if k in votes.column_names]
-    if len(found) != 1:
-        have = " and ".join(found) or "none"
-        raise DataError(f"votes hold one of {', '.join(VOTE_KINDS)}; this table has {have}",
-                        fix="keep one; votes of two kinds are two tables")
-    return found[0]
-
-# %% ../nbs/30_annotation.ipynb #77351c9a
-def make_votes(
-    rows: Iterable[dict],  # uid, annotator, one of label, spans, rating; optional seconds, at, comment
-    kind: str | None = None,  # which of the three; needed where there are no rows
-) -> Dataset:  # a checked votes table
-    "Votes from dicts. An optional column is there if some row fills it."
-    from datasets import Dataset, Features, Value
-
-    rows, s, number = list(rows), Value("string"), Value("float64")
-    kind = kind or next((k for k in VOTE_KINDS if rows and k in rows[0]), None)
-    if kind not in VOTE_KINDS:
-        raise DataError("these rows hold no votes", fix="give each a label, spans or a rating")
-    span = dict(start=Value("int64"), end=Value("int64"), label=s)
-    features = {"uid": s, "annotator": s, kind: {"label": s, "spans": [span], "rating": number}[kind]}
-    more = {"seconds": number, "at": s, "comment": s}
-    features |= {c: f for c, f in more.items() if any(r.get(c) is not None for r in rows)}
-    columns = {c: [r.get(c) for r in rows] for c in features}
-    try:
-        return check_votes(Dataset.from_dict(columns, Features(features)))
-    except (TypeError, ValueError) as e:
-        if isinstance(e, DataError):
-            raise
-        raise DataError(f"these rows do not fit a votes table ({e})", fix="see check_votes") from e
-
-# %% ../nbs/30_annotation.ipynb #1994ed94
-_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
-
-
-def _number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_CELLS = {  # column -> (a good value, what is wrong with another, what to do)
-    "uid": (_filled, "the uid is empty", "give every item its uid: add_uids(ds, source)"),
-    "annotator": (_filled, "the annotator has no name", "name every annotator, if only a1, a2, ..."),
-    "label": (_filled, "the label is no name of a class",
-              "a class's name, as text; leave the row out where somebody has no opinion"),
-    "rating": (_number, "the rating is no number", "a finite number; leave the row out where there is none"),
-    "seconds": (lambda v: v is None or (_number(v) and v >= 0), "these are no seconds", "a number >= 0, or nothing"),
-    "at": (lambda v: v is None or (isinstance(v, str) and bool(_UTC.fullmatch(v))), "this is no UTC time",
-           "as in 2026-01-31T12:00:00Z"),
-    "comment": (lambda v: v is None or isinstance(v, str), "a comment is text", "text, or nothing"),
-}
-
-# %% ../nbs/30_annotation.ipynb #00eba3b5
-def check_votes(
-    votes: Dataset,  # uid, annotator and label | spans | rating; optional seconds, at, comment
-    ds: Dataset | None = None,  # the rows that were voted on: each uid must be there, each span in its text
-    text: str = "text",  # the column of `ds` that spans count in
-) -> Dataset:  # `votes` itself, so that it can stand in a chain
-    "Raise `DataError` unless `votes` is a table as all annotation chapters share it; costs are linear in rows."
-    for c in ("uid", "annotator"):
-        if c not in getattr(votes, "column_names", ()):
-            raise DataError("votes need this column", c, fix="one row for each item and annotator; see make_votes")
-    kind = vote_kind(votes)
-    plain = votes.with_format(None)
-    for c in ("uid", "annotator", kind, "seconds", "at", "comment"):
-        if c in votes.column_names and c in _CELLS:
-            good, problem, fix = _CELLS[c]
-            for uid, value in zip(plain["uid"], plain[c]):
-                if not good(value):
-                    raise DataError(f"{problem}: {value!r:.60}", c, str(uid), fix)
-    _check_pairs(plain)
-    _check_items(plain, kind, ds, text)
-    return votes
-
-# %% ../nbs/30_annotation.ipynb #c0d3c6b1
-def _check_pairs(votes: Dataset):
-    "Refuse a second vote of one annotator on one item."
-    seen = set()
-    for pair in zip(votes["uid"], votes["annotator"]):
-        if pair in seen:
-            raise DataError(f"{pair[1]!r} voted twice", "annotator", pair[0],
-                            "keep the later vote; two people need two names")
-        seen.add(pair)
-
-
-def _check_items(votes: Dataset, kind: str, ds: Dataset | None, text: str):
-    "Refuse votes on unknown items, and spans that are broken or do not lie in the text."
-    rows = None
-    if ds is not None:
-        plain = ds.with_format(None)
-        rows = dict(zip(plain["uid"], plain[text] if kind == "spans" else [""] * len(ds)))
-    for uid, value in zip(votes["uid"], votes[kind]):
-        if rows is not None and uid not in rows:
-            raise DataError("a vote on an item that is not among the rows", "uid", uid,
-                            "give all the rows, or drop these votes")
-        if kind == "spans":
-            _check_span_vote(value, rows and rows[uid], uid)
-
-# %% ../nbs/30_annotation.ipynb #0592f874
-def _check_span_vote(spans, text: str | None, uid: str):
-    "Spans of one vote; without a text only their order can be checked."
-    good = isinstance(spans, list) and all(isinstance(s, dict) and {"start", "end", "label"} <= set(s) and
-                                           type(s["start"]) is type(s["end"]) is int for s in spans)
-    if not good:
-        raise DataError(f"the vote is no list of {{start, end, label}}: {spans!r:.60}", "spans", uid,
-                        "whole numbers; an empty list says that there is nothing to mark")
-    check_spans(text if text is not None else "x" * max((s["end"] for s in spans), default=0), spans, uid)
 
 # %% ../nbs/30_annotation.ipynb #9ec574c9
 def _now() -> str:
@@ -324,6 +212,118 @@ def share_items(
         for a in annotators if everybody else [annotators[lot % len(annotators)]]:
             out[a].append(uid)
     return out
+
+# %% ../nbs/30_annotation.ipynb #edfd5d62
+def vote_kind(
+    votes: Dataset,
+) -> str:  # label, spans or rating
+    "The column that says what was voted. Raises `DataError` unless there is exactly one."
+    found = [k for k in VOTE_KINDS if k in votes.column_names]
+    if len(found) != 1:
+        have = " and ".join(found) or "none"
+        raise DataError(f"votes hold one of {', '.join(VOTE_KINDS)}; this table has {have}",
+                        fix="keep one; votes of two kinds are two tables")
+    return found[0]
+
+# %% ../nbs/30_annotation.ipynb #77351c9a
+def make_votes(
+    rows: Iterable[dict],  # uid, annotator, one of label, spans, rating; optional seconds, at, comment
+    kind: str | None = None,  # which of the three; needed where there are no rows
+) -> Dataset:  # a checked votes table
+    "Votes from dicts. An optional column is there if some row fills it."
+    from datasets import Dataset, Features, Value
+
+    rows, s, number = list(rows), Value("string"), Value("float64")
+    kind = kind or next((k for k in VOTE_KINDS if rows and k in rows[0]), None)
+    if kind not in VOTE_KINDS:
+        raise DataError("these rows hold no votes", fix="give each a label, spans or a rating")
+    span = dict(start=Value("int64"), end=Value("int64"), label=s)
+    features = {"uid": s, "annotator": s, kind: {"label": s, "spans": [span], "rating": number}[kind]}
+    more = {"seconds": number, "at": s, "comment": s}
+    features |= {c: f for c, f in more.items() if any(r.get(c) is not None for r in rows)}
+    columns = {c: [r.get(c) for r in rows] for c in features}
+    try:
+        return check_votes(Dataset.from_dict(columns, Features(features)))
+    except (TypeError, ValueError) as e:
+        if isinstance(e, DataError):
+            raise
+        raise DataError(f"these rows do not fit a votes table ({e})", fix="see check_votes") from e
+
+# %% ../nbs/30_annotation.ipynb #1994ed94
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+
+
+def _number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_CELLS = {  # column -> (a good value, what is wrong with another, what to do)
+    "uid": (_filled, "the uid is empty", "give every item its uid: add_uids(ds, source)"),
+    "annotator": (_filled, "the annotator has no name", "name every annotator, if only a1, a2, ..."),
+    "label": (_filled, "the label is no name of a class",
+              "a class's name, as text; leave the row out where somebody has no opinion"),
+    "rating": (_number, "the rating is no number", "a finite number; leave the row out where there is none"),
+    "seconds": (lambda v: v is None or (_number(v) and v >= 0), "these are no seconds", "a number >= 0, or nothing"),
+    "at": (lambda v: v is None or (isinstance(v, str) and bool(_UTC.fullmatch(v))), "this is no UTC time",
+           "as in 2026-01-31T12:00:00Z"),
+    "comment": (lambda v: v is None or isinstance(v, str), "a comment is text", "text, or nothing"),
+}
+
+# %% ../nbs/30_annotation.ipynb #00eba3b5
+def check_votes(
+    votes: Dataset,  # uid, annotator and label | spans | rating; optional seconds, at, comment
+    ds: Dataset | None = None,  # the rows that were voted on: each uid must be there, each span in its text
+    text: str = "text",  # the column of `ds` that spans count in
+) -> Dataset:  # `votes` itself, so that it can stand in a chain
+    "Raise `DataError` unless `votes` is a table as all annotation chapters share it; costs are linear in rows."
+    for c in ("uid", "annotator"):
+        if c not in getattr(votes, "column_names", ()):
+            raise DataError("votes need this column", c, fix="one row for each item and annotator; see make_votes")
+    kind = vote_kind(votes)
+    plain = votes.with_format(None)
+    for c in ("uid", "annotator", kind, "seconds", "at", "comment"):
+        if c in votes.column_names and c in _CELLS:
+            good, problem, fix = _CELLS[c]
+            for uid, value in zip(plain["uid"], plain[c]):
+                if not good(value):
+                    raise DataError(f"{problem}: {value!r:.60}", c, str(uid), fix)
+    _check_pairs(plain)
+    _check_items(plain, kind, ds, text)
+    return votes
+
+# %% ../nbs/30_annotation.ipynb #c0d3c6b1
+def _check_pairs(votes: Dataset):
+    "Refuse a second vote of one annotator on one item."
+    seen = set()
+    for pair in zip(votes["uid"], votes["annotator"]):
+        if pair in seen:
+            raise DataError(f"{pair[1]!r} voted twice", "annotator", pair[0],
+                            "keep the later vote; two people need two names")
+        seen.add(pair)
+
+
+def _check_items(votes: Dataset, kind: str, ds: Dataset | None, text: str):
+    "Refuse votes on unknown items, and spans that are broken or do not lie in the text."
+    rows = None
+    if ds is not None:
+        plain = ds.with_format(None)
+        rows = dict(zip(plain["uid"], plain[text] if kind == "spans" else [""] * len(ds)))
+    for uid, value in zip(votes["uid"], votes[kind]):
+        if rows is not None and uid not in rows:
+            raise DataError("a vote on an item that is not among the rows", "uid", uid,
+                            "give all the rows, or drop these votes")
+        if kind == "spans":
+            _check_span_vote(value, rows and rows[uid], uid)
+
+# %% ../nbs/30_annotation.ipynb #0592f874
+def _check_span_vote(spans, text: str | None, uid: str):
+    "Spans of one vote; without a text only their order can be checked."
+    good = isinstance(spans, list) and all(isinstance(s, dict) and {"start", "end", "label"} <= set(s) and
+                                           type(s["start"]) is type(s["end"]) is int for s in spans)
+    if not good:
+        raise DataError(f"the vote is no list of {{start, end, label}}: {spans!r:.60}", "spans", uid,
+                        "whole numbers; an empty list says that there is nothing to mark")
+    check_spans(text if text is not None else "x" * max((s["end"] for s in spans), default=0), spans, uid)
 
 # %% ../nbs/30_annotation.ipynb #f11b8cf2
 _HIDDEN = {"label": ("label", "relations"), "spans": ("spans", "answers"), "rating": ("rating",)}
