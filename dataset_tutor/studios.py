@@ -249,7 +249,7 @@ def cleaning_steps(
     "The steps to choose from: the catalogue of `recipes` first, then every other step that edits or drops rows."
     first = {c.step.name: c.why for c in CATALOGUE if not c.langs or lang in c.langs}
     verbs = {n: v for n, v in sorted(VERBS.items()) if v.kind != "step" or n.startswith(("drop_", "group_"))}
-    return first | {n: _first_line(v).split(".")[0] for n, v in verbs.items() if n not in first}
+    return first | {n: _first_line(v) for n, v in verbs.items() if n not in first}
 
 
 def _first_line(verb: Verb) -> str:
@@ -556,7 +556,7 @@ def _notes(p: CleanPanel, record: Record) -> Html | None:
 
 
 def _clean_tools(p: CleanPanel) -> Html:
-    known = {n: f"{n}: {_cut(why, 60)}" for n, why in cleaning_steps(p.lang).items()}
+    known = {n: f"{n}: {_cut(re.split('[.。]', p.tell(why))[0], 60)}" for n, why in cleaning_steps(p.lang).items()}
     parts = [choice(p.word("add_step"), None, known, name="step"), button(p.word("add"), "add", data_submit=True),
              button(p.word("undo"), "undo", keys="u", off=not p.past)]
     parts += [] if p.whole else [button(p.word("run_all", n=len(p.ds)), "run")]
@@ -573,7 +573,7 @@ def _options_form(p: CleanPanel, live: bool) -> Html | None:
     whole = tag("p", p.word("sees_whole"), class_="dt-soft") if s.step.verb.kind == "step" and not p.whole else None
     head = tag("div", tag("h4", s.step.name), button(p.word("shut"), "close", keys="Escape") if live else None,
                class_="dt-bar dt-apart")
-    about = tag("p", _first_line(s.step.verb))
+    about = tag("p", p.tell(_first_line(s.step.verb)))
     fields = [_option_field(p, s, n, o, told.get(n)) for n, o in options.items()]
     fields += [button(p.word("set"), "set", s.number, data_submit=True)]
     form = tag("div", fields, data_form=True) if live and options else None
@@ -586,7 +586,7 @@ def _option_field(p: CleanPanel, s: Placed, name: str, option: Parameter, told: 
         box = choice(name, None, {"true": p.word("yes"), "false": p.word("no")}, now, name=name)
     else:
         box = field(name, None, now, name=name, class_="dt-wide")
-    return tag("div", box, tag("span", told or "", class_="dt-soft dt-wide"), class_="dt-bar")
+    return tag("div", box, tag("span", p.tell(told or ""), class_="dt-soft dt-wide"), class_="dt-bar")
 
 # %% ../nbs/66_studios.ipynb #01c513ef
 def _examples(p: CleanPanel, edits: list, drops: list, live: bool) -> Html:
@@ -599,7 +599,7 @@ def _examples(p: CleanPanel, edits: list, drops: list, live: bool) -> Html:
         parts += [tag("p", p.word("edits", n=len(edits)), class_="dt-soft"), tag("div", some, class_="dt-cards")]
     if drops:
         some = [tag("div", tag("span", _cut(text), class_="dt-text"),
-                    tag("p", reason if name else f"{op}: {reason}", class_="dt-bad"), class_="dt-box")
+                    tag("p", p.tell(reason) if name else f"{op}: {p.tell(reason)}", class_="dt-bad"), class_="dt-box")
                 for op, reason, text in drops[at : at + _SHOWN]]
         parts += [tag("p", p.word("drops", n=len(drops)), class_="dt-soft"), tag("div", some, class_="dt-cards")]
     if live and max(len(edits), len(drops)) > _SHOWN:
@@ -612,7 +612,7 @@ def _exported(p: CleanPanel) -> Html:
     try:
         code, text = p.code, p.yaml
     except DataError as e:
-        return tag("p", str(e), class_="dt-bad")
+        return tag("p", p.tell(e), class_="dt-bad")
     return tag("details", tag("summary", p.word("code_yaml")), tag("pre", code, class_="dt-text"),
                tag("pre", text, class_="dt-text"))
 
