@@ -21,7 +21,7 @@ import yaml
 from fastcore.docments import docments
 
 from .auditing import Audit, audit_split
-from .augmentation import OPERATORS, augment
+from .augmentation import OPERATORS, _as_operator, augment
 from .cleaning import RECIPES, Recipe
 from .core import VERBS, DataError, LeakageError, Record, Step, Verb, mark_changes, pick_rows, records
 from .core import show_progress, step, unpack_trail
@@ -1011,7 +1011,8 @@ WORDS |= _named({
     "gated": ("Ask the gate", "启用把关"), "least_like": ("Least similarity: {s:.2f}", "最低相似度：{s:.2f}"),
     "agree": ("Least probability of the label: {s:.2f}", "标签最低概率：{s:.2f}"),
     "perplexity": ("Most perplexity, in parents': {s:.1f}", "困惑度上限（相对父文本）：{s:.1f}"),
-    "judging": ("the gate is judging", "正在把关"),
+    "judging": ("the gate loads its model and judges", "正在载入模型并把关"),
+    "making": ("The operators read their dictionaries; children come in a moment", "算子正在读取词典，子文本即将生成"),
     "born": ("{n:,} child of {k:,} parents|{n:,} children of {k:,} parents", "{k:,} 个父文本，{n:,} 个子文本"),
     "passed": ("{n:,} pass the gate, {bad:,} do not", "{n:,} 个通过，{bad:,} 个未通过"),
     "shown_of": ("Parents come from {n:,} training rows, drawn by lot from {all:,}",
@@ -1048,9 +1049,11 @@ class AugmentStudio(_Studio):
         self.ops, self.rate, self.per_row, self.seed, self.at = list(ops or usual), None, 1, seed, 0
         self.gated, self.least, self.agree, self.perplexity = True, 0.7, 0.3, 1.5
         self.made: list[dict] = []  # parent, uid, op, text, before, why (None: it passes)
-        self.record: Record | None = None
-        self.later, self.turn = later, threading.RLock()  # verdicts may come after the first picture
-        self.make()
+        self.record: Record | None = None  # of the augmentation; None: no children yet
+        self.later, self.turn = later, threading.RLock()  # children and verdicts may come after the first picture
+        list(map(_as_operator, self.ops))  # raises for one that does not exist
+        if not later:
+            self.make()
 
     @property
     def judges(self) -> bool:
@@ -1106,6 +1109,8 @@ class _Makes(AugmentStudio):
         return {d["uid"]: d["reason"] for d in unpack_trail(records(asked(ds))[-1])["dropped"]}
 
     def told(self) -> str:
+        if self.record is None:
+            return self.word("making")
         bad = sum(c["why"] is not None for c in self.made)
         said = self.word("born", n=len(self.made), k=len(self.parents()))
         tail = self.word("passed", n=len(self.made) - bad, bad=bad)
@@ -1124,8 +1129,10 @@ class _Makes(AugmentStudio):
                 raise
 
     def do_judge(self, value=None):
-        "Give the verdicts that the first picture did without."
+        "Make the children that the first picture did without; called again, give their verdicts."
         with self.turn:
+            if self.record is None:
+                return self.make()
             return self.take() if self.later else self.told()
 
     def do_op(self, value, on=None):
@@ -1199,7 +1206,7 @@ def _augment_sliders(p: AugmentPanel) -> Html:
 
 def _wasted(p: AugmentPanel) -> Html | None:
     "How many children of the whole sample were thrown away before the gate."
-    notes = p.record.notes
+    notes = p.record.notes if p.record else {}
     lost = [p.word(k, n=notes[k]) for k in ("unchanged", "duplicates", "lost_a_span") if notes.get(k)]
     return tag("p", p.word("wasted"), ": ", ", ".join(lost), class_="dt-soft") if lost else None
 
@@ -1214,7 +1221,7 @@ def _families(p: AugmentPanel) -> Html:
         told = None if label is None or label == -1 else str(names[label]) if names else str(label)
         kids = [_child(p, c) for c in p.made if c["parent"] == row["uid"]]
         lines = [tag("p", tag("b", f"{_cut(told, 40)} · ") if told else None, _cut(row[p.text], 400), class_="dt-text")]
-        lines += kids or [tag("p", p.word("no_child"), class_="dt-soft")]
+        lines += kids or [tag("p", p.word("no_child") if p.record else "…", class_="dt-soft")]
         boxes.append(tag("div", lines, class_="dt-box", data_id=row["uid"]))
     return tag("div", boxes)
 
@@ -1245,6 +1252,6 @@ def augment_studio(
     live = _has_page()
     panel = AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang, later=live)
     w = show(panel)
-    if live:  # children at once, verdicts when the model has them
-        threading.Thread(target=w.act, args=("judge",), name="gate", daemon=True).start()
+    if live:  # parents at once, children when the dictionaries are read, verdicts when the gate has its model
+        threading.Thread(target=lambda: [w.act("judge") for _ in range(2)], name="gate", daemon=True).start()
     return w

@@ -208,7 +208,7 @@ def name_lines(
     "Write the label of each line at its end, in its colour, instead of a legend. Call it when all is drawn."
     lines = [ln for ln in ax.lines if not str(ln.get_label()).startswith("_") and len(ln.get_xdata())]
     low, high = ax.get_ylim()
-    gap = 0.17 * (high - low) / (0.7 * ax.figure.get_figheight() / rows)  # a line of text, in units of the axis
+    gap = 0.17 * (high - low) / (0.57 * ax.figure.get_figheight() / rows)  # a line of text, in units of the axis
     places = _spaced([ln.get_ydata()[-1] for ln in lines], gap) if lines else np.zeros(0)
     places -= max(0, *(places - high)) if lines else 0  # not into what stands above the panel
     for ln, y in zip(lines, places):

@@ -361,13 +361,18 @@ def test_the_gate_says_why(augmented):
 def test_children_come_at_once_and_verdicts_are_the_same_later(augmented, monkeypatch):
     at_once = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en")
     first = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
-    assert [c["uid"] for c in first.made] == [c["uid"] for c in at_once.made] and not any(c["why"] for c in first.made)
-    assert "the gate is judging" in first.body(True) and "passes" not in first.body(True)
+    assert not first.made and "children come in a moment" in first.body(True) and "No child" not in first.body(True)
+    assert "children come in a moment" in first.still()
+    assert "judges" in first.act("judge") and not any(c["why"] for c in first.made)
+    assert [c["uid"] for c in first.made] == [c["uid"] for c in at_once.made]
+    assert "loads its model" in first.body(True) and "passes" not in first.body(True)
     assert first.act("judge") == at_once.told() and first.made == at_once.made
     assert first.act("judge") == at_once.told() and first.body(True) == at_once.body(True)
     early = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
     early.act("least", "1")                         # whoever moves a slider gets verdicts with it
     assert not early.later and any(c["why"] for c in early.made)
+    with pytest.raises(DataError, match="no operator"):
+        S.AugmentPanel(augmented, ["no"], rows=60, lang="en", later=True)
     monkeypatch.setattr(S, "_has_page", lambda: True)
     w = S.augment_studio(augmented, ["random_swap"], rows=60, lang="en")
     for thread in [t for t in threading.enumerate() if t.name == "gate"]:
@@ -413,7 +418,9 @@ def test_verdicts_are_said_in_chinese():
     texts = [f"第{i}间房很干净，早餐{'好' if i % 2 else '差'}" for i in range(40)]
     ds = split(add_uids(Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(40)]}), "d"), strict=False)
     p = S.AugmentPanel(ds, ["random_swap"], lang="zh", later=True)
-    assert "正在把关" in p.body(True) and not english(p.body(True), OPERATORS)
+    assert "即将生成" in p.body(True) and not english(p.body(True), OPERATORS)
+    p.act("judge")
+    assert "把关" in p.body(True) and not english(p.body(True), OPERATORS)
     p.later, why = False, "similarity 0.61; its label has probability 0.10; perplexity 2.3 times its parent's"
     p.made = [c | {"why": why if i % 2 else "another row has this text"} for i, c in enumerate(p.made)]
     assert "困惑度为父文本的 2.3 倍" in p.body(True) and not english(p.body(True), OPERATORS)
