@@ -202,7 +202,11 @@ def test_the_chinese_studio_speaks_chinese():
         assert not english(p.tell(e.value)), p.tell(e.value)
 
 
-@pytest.mark.parametrize("name", sorted(S.cleaning_steps("zh") | S.cleaning_steps("en")))
+STEPS = S.cleaning_steps("zh") | S.cleaning_steps("en")
+OURS = [n for n in STEPS if VERBS[n].fn.__module__.startswith("dataset_tutor")]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_every_step_and_option_is_explained_in_chinese(name):
     verb = VERBS[name]
     told = [t for n, t in docments(verb.fn).items() if n in S.step_options(verb) and t and len(t.split()) > 1]
