@@ -579,7 +579,8 @@ SENTENCES |= {
     "low: small numbers are doubtful; high: large ones are": "low：数值小的可疑；high：数值大的可疑",
     "this row is not among the rows": "数据中没有此行", "issues of these rows": "请用这些行的问题表",
     "percent agreement": "一致率",
-    "{k}: {v} [{a}, {b}], {i} items, {n} votes, {k} annotators": "{m}：{v} [{a}, {b}]，{i} 条，{n} 票，{k} 位标注者",
+    "{e}: {v} [{a}, {b}], {i} items, {n} votes, {p} annotators":
+        "{e}：{v} [{a}, {b}]，{i} 条，{n} 票，{p} 位标注者",
     "another training writes into {f}": "另有训练正在写入 {f}",
     "give this one a folder of its own": "请为此次训练换一个文件夹",
     "the run has no predictions for {s}": "该运行没有 {s} 的预测",
@@ -591,8 +592,8 @@ SENTENCES |= {
     "give its own rows": "请给出它自己的行", "{n} points enclose nothing": "{n} 个点围不成区域",
     "draw around the dots": "请圈住圆点", "pairwise span-F1": "两两实体 F1",
     "pairwise span-F1, borders only": "两两实体 F1（只看边界）",
-    "Krippendorff's alpha, {l}": "Krippendorff α（{l}）", "Cohen's kappa": "Cohen κ", "agreeing pairs": "一致的配对比例",
-    "Cohen's kappa, {w}": "Cohen κ（{w}）",
+    "Krippendorff's alpha, {l}": "Krippendorff α（{l}）", "Cohen's kappa": "Cohen κ",
+    "agreeing pairs": "一致的配对比例", "Cohen's kappa, {w}": "Cohen κ（{w}）",
     "give this one a journal of its own": "请为它另取一个日志",
 }
 
