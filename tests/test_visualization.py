@@ -64,8 +64,8 @@ PICTURES = {
     "training": lambda: viz.plot_training(LOG),
     "training without validation": lambda: viz.plot_training(LOG[:1]),
     "runs": lambda: viz.plot_training({"seed 0": runs(), "种子 1 <b>$x$": runs(top=3)}),
-    "a drawing of one's own": lambda: viz.draw(named_lines, "甲比乙高 $1", note="注", alt="five lines, ending in one place",
-                                               texts=["甲"]),
+    "a drawing of one's own": lambda: viz.draw(named_lines, "甲比乙高 $1", note="注", texts=["甲"],
+                                               alt="five lines, ending in one place"),
     "effects": lambda: viz.plot_effects(effects(("去重", 0.01, -0.01, 0.03), ("b", -0.2, -0.3, -0.1))),
 }
 
