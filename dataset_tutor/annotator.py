@@ -20,7 +20,7 @@ from .annotation import Session, check_answer, make_votes, vote_kind
 from .core import DataError, pick_rows
 from .guidelines import Guideline, Label, draft_guideline, span_faults, to_html
 from .models import need
-from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, show, tag
+from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, said_in, show, tag
 
 # %% auto #0
 __all__ = ['WORDS', 'clusters', 'SpanEditor', 'Annotator', 'annotate', 'Answer', 'Chooser', 'Adjudicator', 'adjudicate',
@@ -318,7 +318,7 @@ class Annotator(Panel):
         self.columns, self.turn, self.place = tuple(columns) or ("question", "text_pair", "target"), 0, 0
         super().__init__(lang or self.guide.lang)
         self.begin()
-        self.said = "; ".join(session.notes)
+        self.said = "; ".join(map(self.tell, session.notes))
 
     @property
     def votes(self) -> Dataset:
@@ -373,7 +373,7 @@ def told(self: Annotator, answer) -> str:
 def decide(self: Annotator, answer) -> str:
     faults = self.session.decide(answer, self.note or None)
     self.begin()
-    more = [self.word("an_check", a="; ".join(" ".join(map(str, f)) for f in faults))] if faults else []
+    more = [self.word("an_check", a="; ".join(" ".join(map(self.tell, f)) for f in faults))] if faults else []
     return " · ".join([self.word("an_saved", a=self.told(answer)), *more])
 
 
@@ -597,7 +597,7 @@ def _work(p: Annotator, live: bool) -> Html:
     if p.row is None:
         return tag("p", p.word("an_all"), data_focus=f"e{p.turn}" if live else None, tabindex="-1")
     faults = span_faults(p.text, p.ed.spans, p.guide.rules) if p.kind == "spans" else []
-    wrong = tag("p", p.word("an_check", a="; ".join(" ".join(map(str, f)) for f in faults)), class_="dt-bad")
+    wrong = tag("p", p.word("an_check", a="; ".join(" ".join(map(p.tell, f)) for f in faults)), class_="dt-bad")
     was = tag("p", p.word("an_before", a=p.told(p.was)), class_="dt-soft") if p.was is not None else None
     keys = p.word("keys") + ": " + p.word("an_keys_spans" if p.kind == "spans" else "an_keys_label") + p.more_keys()
     parts = [_context(p), _text(p, live), wrong if faults else None, was, p.choices(live)]
@@ -775,7 +775,8 @@ class Adjudicator(Chooser):
         return make_votes(same + own, kind)
 
     def body(self, live: bool) -> Html:
-        return Html(tag("p", self.word("an_agree", a=self.agreement), class_="dt-soft") + super().body(live))
+        found = self.word("an_agree", a=self.tell(str(self.agreement)))
+        return Html(tag("p", found, class_="dt-soft") + super().body(live))
 
 
 def _title(group: list[dict], i: int, blind: bool, lang: str) -> str:
@@ -883,7 +884,7 @@ def _reviewed(row: dict, issues: list[dict], kind: str, lang: str) -> list[Answe
 
     given, said = _span_answers(row, issues) if kind == "spans" else (issues[0]["given"], issues[0]["suggested"])
     why = [word("an_score", q=issues[0]["quality"])] if issues[0]["quality"] is not None else []
-    why += [str(i["why"]) for i in issues if i.get("why")]
+    why += [said_in(str(i["why"]), lang) for i in issues if i.get("why")]
     out = [Answer("k", word("an_given"), given, " · ".join(why), "an_keep")]
     return out + ([] if said is None else [Answer("c", word("an_suggested"), said, "", "an_change")])
 

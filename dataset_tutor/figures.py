@@ -14,11 +14,11 @@ import numpy as np
 from .core import DataError, escape
 from .maps import _plain, _title_name
 from .models import need
-from .visualization import COLOURS, _bare, _draw, _percent, metric_name
+from .visualization import COLOURS, _bare, _draw, _percent, metric_name, name_lines
 
 # %% auto #0
-__all__ = ['plot_annotators', 'plot_agreement', 'plot_label_issues', 'plot_drift', 'plot_curves', 'plot_runs', 'plot_cartography',
-           'Weighed', 'show_weights', 'plot_images']
+__all__ = ['plot_annotators', 'plot_agreement', 'plot_label_issues', 'plot_drift', 'plot_curves', 'plot_cartography', 'Weighed',
+           'show_weights', 'plot_images']
 
 # %% ../nbs/63_figures.ipynb #4051f35b
 if TYPE_CHECKING:
@@ -268,21 +268,31 @@ def _banded(table: pd.DataFrame, x: str, y: str, by: str | None) -> dict[str, np
 
 # %% ../nbs/63_figures.ipynb #f2f216ac
 def _curve_finding(lines: Mapping[str, np.ndarray], x: str, y: str) -> str:
-    "What the last points say."
+    "What the last points say; nothing of a lead or a gain where bands overlap."
     ends = sorted(((v[-1], n) for n, v in lines.items()), key=lambda e: -e[0][1])
     (best, name), y = ends[0], metric_name(y)
     if len(ends) == 1:
-        first, v = lines[name][0], lines[name]
-        gain = best[1] - first[1]
-        rest = ""
-        if len(v) > 2:
-            last = v[-1, 1] - v[-2, 1]
-            rest = f"; the last step, from {v[-2, 0]:,g} to {v[-1, 0]:,g}, brought {100 * last:+.1f} points"
-        return f"{y} goes from {first[1]:.3f} to {best[1]:.3f} ({100 * gain:+.1f} points){rest}"
+        return _rise(lines[name], y)
+    near = [(e, n) for e, n in ends if e[2] < e[3] and best[2] < best[3] and best[2] <= e[3]]
+    if len(near) > 1:
+        names = " and ".join(_title_name(n) for _, n in near) if len(near) == 2 else f"{len(near)} of {len(ends)} lines"
+        return f"With {best[0]:,g} {x} the bands of {names} overlap: {y} {near[-1][0][1]:.3f} to {best[1]:.3f}"
     second, other = ends[1]
-    verdict = "; the bands overlap" if best[2] <= second[3] else ""
     return (f"With {best[0]:,g} {x} {_title_name(name)} leads {_title_name(other)} by "
-            f"{100 * (best[1] - second[1]):.1f} points of {y}{verdict}")
+            f"{100 * (best[1] - second[1]):.1f} points of {y}")
+
+
+def _rise(v: np.ndarray, y: str) -> str:
+    "What one line says of its first and last points."
+    def told(a, b):
+        return not (a[2] < a[3] and b[2] < b[3] and min(a[3], b[3]) >= max(a[2], b[2]))
+    first, best = v[0], v[-1]
+    said = f"{y} goes from {first[1]:.3f} to {best[1]:.3f}"
+    said += f" ({100 * (best[1] - first[1]):+.1f} points)" if told(first, best) else ", and the bands overlap"
+    if len(v) > 2 and told(v[-2], best):
+        more = 100 * (best[1] - v[-2, 1])
+        said += f"; the last step, from {v[-2, 0]:,g} to {v[-1, 0]:,g}, brought {more:+.1f} points"
+    return said
 
 # %% ../nbs/63_figures.ipynb #5c53715e
 def plot_curves(
@@ -314,28 +324,16 @@ def plot_curves(
 _HUES = ("blue", "vermilion", "green", "grey", "#CC79A7", "#E69F00", "#56B4E9")
 _SIGNS = "os^Dv<>"
 
-
-def _spaced(ends: Sequence[float], gap: float) -> np.ndarray:
-    "Heights for the names at the ends of lines: as near to the ends as the gap between them allows."
-    order, out = np.argsort(ends), np.array(ends, dtype=float)
-    for a, b in zip(order[:-1], order[1:]):
-        out[b] = max(out[b], out[a] + gap)
-    return out - (out.mean() - np.mean(ends))
-
 # %% ../nbs/63_figures.ipynb #45f0485c
 def _paint_curves(lines: Mapping[str, np.ndarray], x: str, y: str, log: bool, fit):
     def paint(fig):
         ax = fig.subplots()
-        low, high = min(v[:, 2].min() for v in lines.values()), max(v[:, 3].max() for v in lines.values())
-        places = _spaced([v[-1, 1] for v in lines.values()], 0.075 * max(high - low, 1e-9))
-        for (name, v), hue, sign, place in zip(lines.items(), _HUES, _SIGNS, places):
+        for (name, v), hue, sign in zip(lines.items(), _HUES, _SIGNS):
             colour = COLOURS.get(hue, hue)
             if fit is None:
                 ax.fill_between(v[:, 0], v[:, 2], v[:, 3], color=colour, alpha=0.15, lw=0)
-            ax.plot(v[:, 0], v[:, 1], sign if fit else f"{sign}-", color=colour, lw=2, ms=5)
-            if name:
-                ax.annotate(_plain(name, 24), (v[-1, 0], place), (8, 0), textcoords="offset points", color=colour,
-                            va="center", annotation_clip=False)
+            ax.plot(v[:, 0], v[:, 1], sign if fit else f"{sign}-", color=colour, lw=2, ms=5,
+                    label=_plain(name, 24) if name else "_")
         if fit is not None:
             _paint_law(ax, fit)
         if log:
@@ -347,6 +345,7 @@ def _paint_curves(lines: Mapping[str, np.ndarray], x: str, y: str, log: bool, fi
         ax.set_ylabel(metric_name(y))
         ax.grid(axis="y", color=COLOURS["light"], lw=0.8)
         ax.set_axisbelow(True)
+        name_lines(ax)
         _bare(ax, "b")
     return paint
 
@@ -361,51 +360,6 @@ def _paint_law(ax: Axes, fit):
     ax.plot(at[at >= n], value[at >= n], color=COLOURS["blue"], lw=1.5, ls=(0, (4, 3)))
     ax.annotate("today", (n, 0), xycoords=("data", "axes fraction"), ha="right", va="bottom", color=COLOURS["soft"])
     ax.axvline(n, color=COLOURS["grey"], lw=1)
-
-# %% ../nbs/63_figures.ipynb #4546b7da
-def plot_runs(
-    logs: Mapping[str, Sequence[Mapping]] | Sequence[Mapping],  # name -> `run.log`; or one log
-    metric: str = "validation",  # what of it is shown beside the loss
-) -> Figure:
-    "Loss and validation score by epoch of one or several runs; the kept epochs are ringed."
-    logs = logs if isinstance(logs, Mapping) else {"run": logs}
-    lines = {n: [(float(e["epoch"]), e.get("loss"), e.get(metric)) for e in log if "epoch" in e]
-             for n, log in logs.items()}
-    lines = {n: v for n, v in lines.items() if any(s is not None for _, _, s in v)}
-    if not lines:
-        raise DataError("no log has epochs with a score", metric, fix="give run.log, or {name: run.log}")
-    best = {n: max((e for e in v if e[2] is not None), key=lambda e: e[2]) for n, v in lines.items()}
-    top = max(best, key=lambda n: best[n][2])
-    score, epoch = best[top][2], best[top][0]
-    title = f"Best score {score:.3f}, after epoch {epoch:g} of {max(e for e, _, _ in lines[top]):g}"
-    if len(lines) > 1:
-        scores = [b[2] for b in best.values()]
-        title = (f"{len(lines)} runs end between {min(scores):.3f} and {max(scores):.3f}: "
-                 f"{100 * (max(scores) - min(scores)):.1f} points apart")
-    note = "○ the epoch that is kept" + ("" if len(lines) == 1 else f" · best: {_title_name(top)}")
-    said = "; ".join(f"{_title_name(n)} best {b[2]:.3f} after {b[0]:g}" for n, b in best.items())
-    return _draw(_paint_runs(lines, best, top), title, note, f"Line chart. {title}. {said}", list(lines), 2.6)
-
-# %% ../nbs/63_figures.ipynb #68ae59a0
-def _paint_runs(lines: Mapping, best: Mapping, top: str):
-    def paint(fig):
-        kinds = [(1, "training loss")] if any(e[1] is not None for v in lines.values() for e in v) else []
-        kinds += [(2, "validation score")]
-        for ax, (k, name) in zip(fig.subplots(1, len(kinds), squeeze=False)[0], kinds):
-            for n, v in lines.items():
-                at = [(e[0], e[k]) for e in v if e[k] is not None]
-                colour = COLOURS["blue" if n == top else "grey"]
-                ax.plot(*zip(*at), "o-", color=colour, lw=2 if n == top else 1.2, ms=4, zorder=3 if n == top else 2)
-                if k == 2:
-                    ax.plot(best[n][0], best[n][2], "o", ms=11, mfc="none", mec=colour, mew=1.6)
-            end = max(e[0] for v in lines.values() for e in v)
-            ax.set_title(name, color=COLOURS["soft"])
-            ax.set_xlabel("epoch")
-            ax.set_xticks([t for t in ax.get_xticks() if 0 <= t <= end and t == int(t)] or [end])
-            ax.grid(axis="y", color=COLOURS["light"], lw=0.8)
-            ax.margins(y=0.15)
-            _bare(ax, "b")
-    return paint
 
 # %% ../nbs/63_figures.ipynb #30b65dc8
 def plot_cartography(

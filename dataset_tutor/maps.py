@@ -425,7 +425,7 @@ def _paint_overlap(pairs: list[tuple[str, str]], kinds: list[str], counts: Mappi
         axes = fig.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
         fig.get_layout_engine().set(wspace=0.06, w_pad=0.06)
         share = {(p, q): [100 * counts.get((p, q, k), 0) / sizes[p] for k in kinds] for p, q in pairs}
-        longest = max((v for s in share.values() for v in s), default=0) or 1
+        longest = max(5, *(v for s in share.values() for v in s))  # a bar for next to nothing is to look like it
         for ax, (p, q) in zip(axes, pairs):
             ax.barh(range(len(kinds)), share[p, q], color=COLOURS["vermilion"], height=0.66)
             for i, k in enumerate(kinds):

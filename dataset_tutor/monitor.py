@@ -944,7 +944,7 @@ def _map_head(p: MapPanel, live: bool) -> Html:
 def _map_legend(p: MapPanel) -> Html:
     groups = _map_groups(p.table, p.by, 6)
     rest = len(p.table) - len(set().union(*(at.tolist() for at in groups.values())))
-    lines = [tag("span", tag("span", class_=f"dt-swatch dt-k{k % len(KINDS)}"), f"{str(g)[:40]} {len(at):,}")
+    lines = [tag("span", tag("span", class_=f"dt-swatch dt-k{k % len(KINDS)}"), f"{p.tell(str(g))[:40]} {len(at):,}")
              for k, (g, at) in enumerate(groups.items())]
     lines += [tag("span", tag("span", class_="dt-swatch dt-rest"), f"{p.word('em_rest')} {rest:,}")] if rest else []
     return tag("div", lines, class_="dt-bar")

@@ -21,7 +21,7 @@ import yaml
 from fastcore.docments import docments
 
 from .auditing import Audit, audit_split
-from .augmentation import OPERATORS, augment
+from .augmentation import OPERATORS, _as_operator, augment
 from .cleaning import RECIPES, Recipe
 from .core import VERBS, DataError, LeakageError, Record, Step, Verb, mark_changes, pick_rows, records
 from .core import show_progress, step, unpack_trail
@@ -249,7 +249,7 @@ def cleaning_steps(
     "The steps to choose from: the catalogue of `recipes` first, then every other step that edits or drops rows."
     first = {c.step.name: c.why for c in CATALOGUE if not c.langs or lang in c.langs}
     verbs = {n: v for n, v in sorted(VERBS.items()) if v.kind != "step" or n.startswith(("drop_", "group_"))}
-    return first | {n: _first_line(v).split(".")[0] for n, v in verbs.items() if n not in first}
+    return first | {n: _first_line(v) for n, v in verbs.items() if n not in first}
 
 
 def _first_line(verb: Verb) -> str:
@@ -556,7 +556,7 @@ def _notes(p: CleanPanel, record: Record) -> Html | None:
 
 
 def _clean_tools(p: CleanPanel) -> Html:
-    known = {n: f"{n}: {_cut(why, 60)}" for n, why in cleaning_steps(p.lang).items()}
+    known = {n: f"{n}: {_cut(re.split('[.。]', p.tell(why))[0], 60)}" for n, why in cleaning_steps(p.lang).items()}
     parts = [choice(p.word("add_step"), None, known, name="step"), button(p.word("add"), "add", data_submit=True),
              button(p.word("undo"), "undo", keys="u", off=not p.past)]
     parts += [] if p.whole else [button(p.word("run_all", n=len(p.ds)), "run")]
@@ -573,7 +573,7 @@ def _options_form(p: CleanPanel, live: bool) -> Html | None:
     whole = tag("p", p.word("sees_whole"), class_="dt-soft") if s.step.verb.kind == "step" and not p.whole else None
     head = tag("div", tag("h4", s.step.name), button(p.word("shut"), "close", keys="Escape") if live else None,
                class_="dt-bar dt-apart")
-    about = tag("p", _first_line(s.step.verb))
+    about = tag("p", p.tell(_first_line(s.step.verb)))
     fields = [_option_field(p, s, n, o, told.get(n)) for n, o in options.items()]
     fields += [button(p.word("set"), "set", s.number, data_submit=True)]
     form = tag("div", fields, data_form=True) if live and options else None
@@ -586,7 +586,7 @@ def _option_field(p: CleanPanel, s: Placed, name: str, option: Parameter, told: 
         box = choice(name, None, {"true": p.word("yes"), "false": p.word("no")}, now, name=name)
     else:
         box = field(name, None, now, name=name, class_="dt-wide")
-    return tag("div", box, tag("span", told or "", class_="dt-soft dt-wide"), class_="dt-bar")
+    return tag("div", box, tag("span", p.tell(told or ""), class_="dt-soft dt-wide"), class_="dt-bar")
 
 # %% ../nbs/66_studios.ipynb #01c513ef
 def _examples(p: CleanPanel, edits: list, drops: list, live: bool) -> Html:
@@ -599,7 +599,7 @@ def _examples(p: CleanPanel, edits: list, drops: list, live: bool) -> Html:
         parts += [tag("p", p.word("edits", n=len(edits)), class_="dt-soft"), tag("div", some, class_="dt-cards")]
     if drops:
         some = [tag("div", tag("span", _cut(text), class_="dt-text"),
-                    tag("p", reason if name else f"{op}: {reason}", class_="dt-bad"), class_="dt-box")
+                    tag("p", p.tell(reason) if name else f"{op}: {p.tell(reason)}", class_="dt-bad"), class_="dt-box")
                 for op, reason, text in drops[at : at + _SHOWN]]
         parts += [tag("p", p.word("drops", n=len(drops)), class_="dt-soft"), tag("div", some, class_="dt-cards")]
     if live and max(len(edits), len(drops)) > _SHOWN:
@@ -612,7 +612,7 @@ def _exported(p: CleanPanel) -> Html:
     try:
         code, text = p.code, p.yaml
     except DataError as e:
-        return tag("p", str(e), class_="dt-bad")
+        return tag("p", p.tell(e), class_="dt-bad")
     return tag("details", tag("summary", p.word("code_yaml")), tag("pre", code, class_="dt-text"),
                tag("pre", text, class_="dt-text"))
 
@@ -1011,7 +1011,8 @@ WORDS |= _named({
     "gated": ("Ask the gate", "启用把关"), "least_like": ("Least similarity: {s:.2f}", "最低相似度：{s:.2f}"),
     "agree": ("Least probability of the label: {s:.2f}", "标签最低概率：{s:.2f}"),
     "perplexity": ("Most perplexity, in parents': {s:.1f}", "困惑度上限（相对父文本）：{s:.1f}"),
-    "judging": ("the gate is judging", "正在把关"),
+    "judging": ("the gate loads its model and judges", "正在载入模型并把关"),
+    "making": ("The operators read their dictionaries; children come in a moment", "算子正在读取词典，子文本即将生成"),
     "born": ("{n:,} child of {k:,} parents|{n:,} children of {k:,} parents", "{k:,} 个父文本，{n:,} 个子文本"),
     "passed": ("{n:,} pass the gate, {bad:,} do not", "{n:,} 个通过，{bad:,} 个未通过"),
     "shown_of": ("Parents come from {n:,} training rows, drawn by lot from {all:,}",
@@ -1048,9 +1049,11 @@ class AugmentStudio(_Studio):
         self.ops, self.rate, self.per_row, self.seed, self.at = list(ops or usual), None, 1, seed, 0
         self.gated, self.least, self.agree, self.perplexity = True, 0.7, 0.3, 1.5
         self.made: list[dict] = []  # parent, uid, op, text, before, why (None: it passes)
-        self.record: Record | None = None
-        self.later, self.turn = later, threading.RLock()  # verdicts may come after the first picture
-        self.make()
+        self.record: Record | None = None  # of the augmentation; None: no children yet
+        self.later, self.turn = later, threading.RLock()  # children and verdicts may come after the first picture
+        list(map(_as_operator, self.ops))  # raises for one that does not exist
+        if not later:
+            self.make()
 
     @property
     def judges(self) -> bool:
@@ -1106,6 +1109,8 @@ class _Makes(AugmentStudio):
         return {d["uid"]: d["reason"] for d in unpack_trail(records(asked(ds))[-1])["dropped"]}
 
     def told(self) -> str:
+        if self.record is None:
+            return self.word("making")
         bad = sum(c["why"] is not None for c in self.made)
         said = self.word("born", n=len(self.made), k=len(self.parents()))
         tail = self.word("passed", n=len(self.made) - bad, bad=bad)
@@ -1124,8 +1129,10 @@ class _Makes(AugmentStudio):
                 raise
 
     def do_judge(self, value=None):
-        "Give the verdicts that the first picture did without."
+        "Make the children that the first picture did without; called again, give their verdicts."
         with self.turn:
+            if self.record is None:
+                return self.make()
             return self.take() if self.later else self.told()
 
     def do_op(self, value, on=None):
@@ -1199,7 +1206,7 @@ def _augment_sliders(p: AugmentPanel) -> Html:
 
 def _wasted(p: AugmentPanel) -> Html | None:
     "How many children of the whole sample were thrown away before the gate."
-    notes = p.record.notes
+    notes = p.record.notes if p.record else {}
     lost = [p.word(k, n=notes[k]) for k in ("unchanged", "duplicates", "lost_a_span") if notes.get(k)]
     return tag("p", p.word("wasted"), ": ", ", ".join(lost), class_="dt-soft") if lost else None
 
@@ -1214,7 +1221,7 @@ def _families(p: AugmentPanel) -> Html:
         told = None if label is None or label == -1 else str(names[label]) if names else str(label)
         kids = [_child(p, c) for c in p.made if c["parent"] == row["uid"]]
         lines = [tag("p", tag("b", f"{_cut(told, 40)} · ") if told else None, _cut(row[p.text], 400), class_="dt-text")]
-        lines += kids or [tag("p", p.word("no_child"), class_="dt-soft")]
+        lines += kids or [tag("p", p.word("no_child") if p.record else "…", class_="dt-soft")]
         boxes.append(tag("div", lines, class_="dt-box", data_id=row["uid"]))
     return tag("div", boxes)
 
@@ -1245,6 +1252,6 @@ def augment_studio(
     live = _has_page()
     panel = AugmentPanel(ds, ops, rows=rows, text=text, label=label, seed=seed, lang=lang, later=live)
     w = show(panel)
-    if live:  # children at once, verdicts when the model has them
-        threading.Thread(target=w.act, args=("judge",), name="gate", daemon=True).start()
+    if live:  # parents at once, children when the dictionaries are read, verdicts when the gate has its model
+        threading.Thread(target=lambda: [w.act("judge") for _ in range(2)], name="gate", daemon=True).start()
     return w

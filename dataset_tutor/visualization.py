@@ -12,7 +12,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ from .models import need
 from .tagging import CJK, tokenize
 
 # %% auto #0
-__all__ = ['FONT', 'COLOURS', 'chinese_font', 'font_status', 'plot_labels', 'plot_lengths', 'confusion_counts', 'plot_confusion',
-           'metric_name', 'plot_scores', 'plot_training', 'plot_effects', 'figure_to_html']
+__all__ = ['FONT', 'COLOURS', 'chinese_font', 'font_status', 'draw', 'name_lines', 'plot_labels', 'plot_lengths',
+           'confusion_counts', 'plot_confusion', 'metric_name', 'plot_scores', 'plot_training', 'plot_effects',
+           'figure_to_html']
 
 # %% ../nbs/60_visualization.ipynb #2900384c
 if TYPE_CHECKING:
@@ -176,6 +177,44 @@ def _bare(ax: Axes, keep: str = ""):
         ax.spines[side].set_visible(key in keep)
     ax.tick_params(length=0 if "b" not in keep else 3, axis="x")
     ax.tick_params(length=0, axis="y")
+
+# %% ../nbs/60_visualization.ipynb #eeb19596
+def draw(
+    paint: Callable[[Figure], None],  # draws on an empty figure: `fig.subplots()` and so on
+    title: str,  # what the picture shows, as a sentence made of the data
+    *,
+    note: str = "",  # a line under the title
+    alt: str = "",  # the picture in words; by default title and note
+    texts: Iterable[str] = (),  # what else is written into it: they decide about a Chinese font
+    height: float = 2.6,  # inches, without the title
+    width: float = 7.6,
+) -> Figure:
+    "A picture of your own in the looks of this chapter."
+    return _draw(paint, title, note, alt or ". ".join(t for t in (title, note) if t), texts, height, width)
+
+# %% ../nbs/60_visualization.ipynb #8b9f9c8a
+def _spaced(ends: Sequence[float], gap: float) -> np.ndarray:
+    "Heights for the names at the ends of lines: as near to the ends as the gap between them allows."
+    order, out = np.argsort(ends, kind="stable"), np.array(ends, dtype=float)
+    for a, b in zip(order[:-1], order[1:]):
+        out[b] = max(out[b], out[a] + gap)
+    return out - (out.mean() - np.mean(ends))
+
+
+def name_lines(
+    ax: Axes,  # with lines that have a `label`
+    rows: int = 1,  # panels above each other in the figure
+):
+    "Write the label of each line at its end, in its colour, instead of a legend. Call it when all is drawn."
+    lines = [ln for ln in ax.lines if not str(ln.get_label()).startswith("_") and len(ln.get_xdata())]
+    low, high = ax.get_ylim()
+    gap = 0.17 * (high - low) / (0.57 * ax.figure.get_figheight() / rows)  # a line of text, in units of the axis
+    places = _spaced([ln.get_ydata()[-1] for ln in lines], gap) if lines else np.zeros(0)
+    places -= max(0, *(places - high)) if lines else 0  # not into what stands above the panel
+    for ln, y in zip(lines, places):
+        colour = COLOURS["soft"] if ln.get_color() == COLOURS["grey"] else ln.get_color()
+        ax.annotate(_short(ln.get_label(), 24), (ln.get_xdata()[-1], y), (7, 0), textcoords="offset points",
+                    color=colour, va="center", annotation_clip=False)
 
 # %% ../nbs/60_visualization.ipynb #166c59da
 _NONE = "(no label)"
@@ -470,11 +509,12 @@ def _score_finding(found: Mapping[str, tuple], metric: str) -> str:
     best, (v, low, _) = next(iter(found.items()))
     if len(found) == 1:
         return f"{_short(best, 40)}: {metric} {v:.3f}"
-    second, (w, _, high) = list(found.items())[1]
+    w, _, high = found[names[1]]
     if v == w:
         return f"{_short(best, 30)} and {_short(names[1], 30)} have the same {metric}: {v:.3f}"
-    end = "; their intervals overlap" if low < high and low <= high and high > low else ""
-    return f"{_short(best, 30)} leads {_short(second, 30)} by {100 * (v - w):.1f} points of {metric}{end}"
+    if low < v and w < high and low <= high:  # no lead is told where it may be luck
+        return f"The intervals of {_short(best, 30)} and {_short(names[1], 30)} overlap: {metric} {v:.3f} and {w:.3f}"
+    return f"{_short(best, 30)} leads {_short(names[1], 30)} by {100 * (v - w):.1f} points of {metric}"
 
 
 def _paint_scores(found: Mapping[str, tuple], metric: str):
@@ -498,30 +538,35 @@ def _paint_scores(found: Mapping[str, tuple], metric: str):
 # %% ../nbs/60_visualization.ipynb #a07a7c92
 def _series(log: Iterable[Mapping], key: str) -> tuple[list[float], list[float]]:
     "Epochs and values of one logged quantity."
-    found = [(float(e["epoch"]), float(e[key])) for e in log if key in e and e.get("epoch") is not None]
+    found = [(float(e["epoch"]), float(e[key])) for e in log if e.get(key) is not None and e.get("epoch") is not None]
     return [x for x, _ in found], [y for _, y in found]
 
 
 def plot_training(
-    log: Sequence[Mapping],  # as `Trainer` writes it: one dict per event, with `epoch` and a loss or score
+    log: Sequence[Mapping] | Mapping[str, Sequence[Mapping]],  # of `Trainer`, or `run.log`; or {name: log} of several
     metric: str | None = None,  # the score to show, such as "eval_f1"; by default the first one that was logged
 ) -> Figure:
-    "Training and validation loss, and the validation score, by epoch; the kept checkpoint is marked."
+    "Loss and validation score by epoch, of one or several runs; the kept checkpoints are marked."
+    runs = log if isinstance(log, Mapping) else {"run": log}
     skip = {"eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
-    logged = [k for e in log for k in e if k.startswith("eval_") and k not in skip]
+    logged = [k for events in runs.values() for e in events for k in e
+              if k == "validation" or k.startswith("eval_") and k not in skip]
     metric = metric or next(iter(logged), None)
-    curves = {k: _series(log, k) for k in ("loss", "eval_loss", metric) if k}
-    curves = {k: v for k, v in curves.items() if v[0]}
+    curves = {n: {k: _series(events, k) for k in ("loss", "eval_loss", metric) if k} for n, events in runs.items()}
+    curves = {n: {k: v for k, v in c.items() if v[0]} for n, c in curves.items()}
+    curves = {n: c for n, c in curves.items() if c}
     if not curves:
-        raise DataError("the log holds no losses and no scores", fix="pass trainer.state.log_history")
-    title, best = _training_finding(curves, metric)
+        raise DataError("the log holds no losses and no scores", fix="pass trainer.state.log_history, or run.log")
+    title, note, top = _training_finding(curves, metric)
     alt = f"Line chart. {title}. " + "; ".join(
-        f"{_curve_name(k)}: " + ", ".join(f"{y:.3f}" for y in _thin(ys)) for k, (_, ys) in curves.items())
-    return _draw(_paint_training(curves, metric, best), title, "", alt, [], 2.6)
+        (f"{_short(n)}, " if len(curves) > 1 else "") + f"{_curve_name(k)}: " + ", ".join(f"{y:.3f}" for y in _thin(ys))
+        for n, c in list(curves.items())[:8] for k, (_, ys) in c.items())
+    paint = _paint_training(curves[top], metric) if len(curves) == 1 else _paint_runs(curves, metric, top)
+    return _draw(paint, title, note, alt, curves, 2.6)
 
 # %% ../nbs/60_visualization.ipynb #933e025c
 def _curve_name(key: str) -> str:
-    names = {"loss": "training loss", "eval_loss": "validation loss"}
+    names = {"loss": "training loss", "eval_loss": "validation loss", "validation": "validation score"}
     return names.get(key, "validation " + metric_name(key.removeprefix("eval_")))
 
 
@@ -530,59 +575,81 @@ def _thin(ys: list[float], most: int = 8) -> list[float]:
     return [ys[i] for i in sorted({round(i) for i in np.linspace(0, len(ys) - 1, most)})]
 
 
-def _training_finding(curves: Mapping[str, tuple], metric: str | None) -> tuple[str, float | None]:
-    "The title, and the epoch that was best."
-    if metric in curves:
-        xs, ys = curves[metric]
-        best = int(np.argmax(ys))
-        title = f"Best {_curve_name(metric)}: {ys[best]:.3f}, after epoch {xs[best]:g} of {xs[-1]:g}"
-    elif "eval_loss" in curves:
-        xs, ys = curves["eval_loss"]
-        best = int(np.argmin(ys))
-        title = f"Lowest validation loss: {ys[best]:.3f}, after epoch {xs[best]:g} of {xs[-1]:g}"
-    else:
-        xs, ys = curves["loss"]
-        return f"The training loss went from {ys[0]:.3f} to {ys[-1]:.3f} in {xs[-1]:g} epochs", None
-    _, val = curves.get("eval_loss", ([], []))
-    if len(val) > 2 and val[-1] > 1.05 * min(val):
-        title += "; then the validation loss rises"
-    return title, xs[best]
+def _best(curves: Mapping[str, tuple], metric: str | None) -> tuple[str, float, float] | None:
+    "The quantity that decides, and the epoch and value that were best; None where only the training loss is known."
+    key = next((k for k in (metric, "eval_loss") if k in curves), None)
+    if key is None:
+        return None
+    xs, ys = curves[key]
+    at = int(np.argmin(ys) if key == "eval_loss" else np.argmax(ys))
+    return key, xs[at], ys[at]
 
 
-def _apart(curves: list[list[float]]) -> list[int]:
-    "How far to move the names at the ends of the curves, in points, so that they do not overlap."
-    ends = [c[-1] for c in curves]
-    span = max(max(c) for c in curves) - min(min(c) for c in curves)
-    if len(ends) < 2 or abs(ends[0] - ends[1]) > 0.1 * span:
-        return [0] * len(ends)
-    return [7, -7] if ends[0] >= ends[1] else [-7, 7]
+def _training_finding(curves: Mapping[str, Mapping], metric: str | None) -> tuple[str, str, str]:
+    "Title, note, and the run that was best."
+    best = {n: b for n, c in curves.items() if (b := _best(c, metric))}
+    if not best:
+        n, c = next(iter(curves.items()))
+        xs, ys = c["loss"]
+        return f"The training loss went from {ys[0]:.3f} to {ys[-1]:.3f} in {xs[-1]:g} epochs", "", n
+    key = next(iter(best.values()))[0]
+    least, most = (f([v for k, _, v in best.values() if k == key]) for f in (min, max))
+    top = next(n for n, b in best.items() if b[0] == key and b[2] == (least if key == "eval_loss" else most))
+    if len(curves) > 1:
+        apart = "" if key == "eval_loss" else f", {100 * (most - least):.1f} points apart"
+        title = f"{len(curves)} runs: best {_curve_name(key)} {least:.3f} to {most:.3f}{apart}"
+        return title, "○ the epoch that is kept", top
+    end, (_, val) = curves[top][key][0][-1], curves[top].get("eval_loss", ([], []))
+    word = "Lowest" if key == "eval_loss" else "Best"
+    rises = "; then the validation loss rises" if len(val) > 2 and val[-1] > 1.05 * min(val) else ""
+    return f"{word} {_curve_name(key)}: {best[top][2]:.3f}, after epoch {best[top][1]:g} of {end:g}{rises}", "", top
+
+# %% ../nbs/60_visualization.ipynb #61f59492
+def _epochs(ax: Axes, title: str, last: float):
+    "What all panels by epoch share: whole epochs below, a grid for the values."
+    ax.set_title(title, color=COLOURS["soft"])
+    ax.set_xlabel("epoch")
+    ax.margins(x=0.04, y=0.15)
+    ax.set_xticks([t for t in ax.get_xticks() if 0 <= t <= last + 1e-9 and t == int(t)] or [last])
+    ax.set_xlim(left=0)
+    ax.grid(axis="y", color=COLOURS["light"], lw=0.8)
+    name_lines(ax)
+    _bare(ax, "b")
 
 
-def _paint_training(curves: Mapping[str, tuple], metric: str | None, best: float | None):
+def _paint_training(curves: Mapping[str, tuple], metric: str | None):
+    "One run: training and validation loss together, the score beside them."
     def paint(fig):
-        losses = [k for k in ("loss", "eval_loss") if k in curves]
+        losses, best = [k for k in ("loss", "eval_loss") if k in curves], _best(curves, metric)
         panels = [p for p in (losses, [metric] if metric in curves else []) if p]
         for ax, keys in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels):
-            for k, away in zip(keys, _apart([curves[k][1] for k in keys])):
+            for k in keys:
                 xs, ys = curves[k]
-                colour = COLOURS["grey"] if k == "loss" else COLOURS["blue"]
-                ax.plot(xs, ys, "-" if len(xs) > 12 else "o-", color=colour, lw=2, ms=5)
-                word = _curve_name(k).split(" ")[0]
-                ax.annotate(f"{word} {ys[-1]:.3f}", (xs[-1], ys[-1]), (6, away), textcoords="offset points",
-                            color=colour, va="center", annotation_clip=False)
+                ax.plot(xs, ys, "-" if len(xs) > 12 else "o-", color=COLOURS["grey" if k == "loss" else "blue"], lw=2,
+                        ms=5, label=f"{_curve_name(k).split(' ')[0]} {ys[-1]:.3f}")
             if best is not None:
-                ax.axvline(best, color=COLOURS["vermilion"], lw=1, ls=(0, (4, 3)))
-                ax.annotate("best ", (best, 1), xycoords=("data", "axes fraction"), ha="right", va="top",
+                ax.axvline(best[1], color=COLOURS["vermilion"], lw=1, ls=(0, (4, 3)))
+                ax.annotate("best ", (best[1], 1), xycoords=("data", "axes fraction"), ha="right", va="top",
                             color=COLOURS["vermilion"])
-            ax.set_title("loss" if keys == losses else _curve_name(metric))
-            ax.set_xlabel("epoch")
-            ax.margins(x=0.04, y=0.15)
-            ax.set_xlim(right=ax.get_xlim()[1] + 0.28 * np.ptp(ax.get_xlim()))
-            top = max(x for k in keys for x in curves[k][0])
-            ax.set_xticks([t for t in ax.get_xticks() if 0 <= t <= top + 1e-9 and t == int(t)] or [top])
-            ax.set_xlim(left=0)
-            ax.grid(axis="y", color=COLOURS["light"], lw=0.8)
-            _bare(ax, "b")
+            _epochs(ax, "loss" if keys == losses else _curve_name(metric), max(curves[k][0][-1] for k in keys))
+    return paint
+
+
+def _paint_runs(runs: Mapping[str, Mapping], metric: str | None, top: str):
+    "Several runs: a panel for the loss, one for the score; the best run in blue, the kept epochs ringed."
+    def paint(fig):
+        keys = [next((k for k in ks if any(k in c for c in runs.values())), None)
+                for ks in (("loss", "eval_loss"), (metric,))]
+        keys = list(dict.fromkeys(k for k in keys if k))
+        for ax, k in zip(fig.subplots(1, len(keys), squeeze=False)[0], keys):
+            for n, c in runs.items():
+                colour, width = COLOURS["blue" if n == top else "grey"], 2 if n == top else 1.2
+                if k in c:
+                    ax.plot(*c[k], "o-" if len(c[k][0]) <= 12 else "-", color=colour, lw=width, ms=4,
+                            zorder=3 if n == top else 2, label=_short(n) if len(runs) <= 6 or n == top else "_")
+                if (best := _best(c, metric)) and best[0] == k:
+                    ax.plot(*best[1:], "o", ms=11, mfc="none", mec=colour, mew=1.6)
+            _epochs(ax, _curve_name(k), max(c[k][0][-1] for c in runs.values() if k in c))
     return paint
 
 # %% ../nbs/60_visualization.ipynb #5b7ef4f4

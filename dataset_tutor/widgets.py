@@ -23,8 +23,9 @@ from .models import need
 from .visualization import COLOURS
 
 # %% auto #0
-__all__ = ['THEMES', 'KINDS', 'WORDS', 'LANGS', 'OPS', 'Html', 'tag', 'contrast', 'interface_lang', 'Panel', 'button', 'field',
-           'choice', 'add_style', 'show', 'mark_spans', 'rows_where', 'RowFinder', 'RowPicker', 'Inspector', 'inspect']
+__all__ = ['THEMES', 'KINDS', 'WORDS', 'LANGS', 'SENTENCES', 'OPS', 'Html', 'tag', 'contrast', 'interface_lang', 'said_in',
+           'error_in', 'Panel', 'button', 'field', 'choice', 'add_style', 'show', 'mark_spans', 'rows_where',
+           'RowFinder', 'RowPicker', 'Inspector', 'inspect']
 
 # %% ../nbs/65_widgets.ipynb #34bd8b68
 if TYPE_CHECKING:
@@ -187,6 +188,415 @@ def interface_lang(
         return "en"
     return guess_lang(str(t)[:500] for t in ds.with_format(None)[: min(rows, len(ds))][text] if t)
 
+# %% ../nbs/65_widgets.ipynb #25ceba44
+SENTENCES: dict[str, str] = {}  # English, with {names} for what is put in -> Chinese
+_GAP = re.compile(r"\{(\w+)\}")
+_NESTED = ("e", "k", "why")  # gaps that hold a sentence; all others hold data, which stays as it is
+
+
+@cache
+def _patterns(size: int) -> list[tuple[re.Pattern, str]]:
+    "The sentences with gaps as patterns, those with the most fixed letters first; `size` is that of the table."
+    gapped = sorted((e for e in SENTENCES if _GAP.search(e)), key=lambda e: -len(_GAP.sub("", e)))
+    def pattern(english):
+        parts = _GAP.split(english)
+        return re.compile("".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(parts)), re.S)
+    return [(pattern(e), SENTENCES[e]) for e in gapped]
+
+
+def said_in(
+    text: str,  # a sentence of another module, as it was made
+    lang: str,
+) -> str:
+    "A sentence in the language of the interface; in English where there is no translation."
+    if lang == "en" or text in SENTENCES:
+        return text if lang == "en" else SENTENCES[text]
+    if len(parts := text.split("; ")) > 1 and (said := [said_in(p, lang) for p in parts]) != parts:
+        return "；".join(said)
+    for pattern, other in _patterns(len(SENTENCES)):
+        if m := pattern.fullmatch(text):
+            return _GAP.sub(lambda g: said_in(m[g[1]], lang) if g[1] in _NESTED else m[g[1]], other)
+    return text
+
+# %% ../nbs/65_widgets.ipynb #1e1a72f9
+_ERROR = re.compile(r"(?P<kind>\w+: )?(?:(?:column '(?P<column>[^']*)')?(?:, )?(?:row (?P<uid>\w+))?: )?"
+                    r"(?P<problem>.+?)(?:\. Fix: (?P<fix>.+))?", re.S)
+
+
+def error_in(
+    e: BaseException | str,  # an exception, or what one said
+    lang: str,
+) -> str:
+    "What an exception says, in the language of the interface."
+    if lang == "en" or not isinstance(e, DataError) and ". Fix: " not in str(e):
+        return said_in(str(e), lang)
+    found = vars(e) if isinstance(e, DataError) else _ERROR.fullmatch(e).groupdict()
+    where = [f"列 {found['column']!r}"] * bool(found["column"]) + [f"行 {found['uid']}"] * bool(found["uid"])
+    told = (found.get("kind") or "") + "，".join(where) + "：" * bool(where) + said_in(found["problem"], lang)
+    return told + (f"。解决办法：{said_in(found['fix'], lang)}" if found["fix"] else "")
+
+# %% ../nbs/65_widgets.ipynb #166a1a64
+SENTENCES |= {
+    "the text is missing": "缺少文本", "the text is empty": "文本为空",
+    "the text is a placeholder: {t}": "文本只是占位符：{t}", "the label is missing": "缺少标签",
+    "{n} characters, fewer than {least}": "{n} 个字符，少于 {least} 个",
+    "{n} characters, more than {most}": "{n} 个字符，多于 {most} 个",
+    "{n} tokens, fewer than {least}": "{n} 个词元，少于 {least} 个",
+    "{n} tokens, more than {most}": "{n} 个词元，多于 {most} 个", "{s}% signs": "{s}% 为符号",
+    "{s}% digits": "{s}% 为数字", "{s}% is repetition": "{s}% 为重复内容",
+    "holds personal data: {w}": "含个人信息：{w}", "holds {w}": "含有 {w}", "language {l} ({p})": "语言为 {l}（{p}）",
+    "duplicate of {u}": "与 {u} 重复", "near copy of {u}": "与 {u} 近似重复",
+    "same text with {n} labels": "同一文本有 {n} 个标签",
+    "same text with {n} labels, a tie": "同一文本有 {n} 个标签，票数相同", "unknown label {l}": "未知标签 {l}",
+    "{n} near copies have another label": "{n} 个近似重复的标签不同", "contains test row {u}": "包含测试行 {u}",
+    "near copy of test row {u}": "与测试行 {u} 近似重复",
+    "{n} spans stood in removed text": "{n} 个实体位于被删除的文字中", "{b} bits a character": "每字符 {b} 比特",
+    "distance {d}, usual is {m}": "距离 {d}，通常为 {m}", "{c} is outside {a} to {b}": "{c} 不在 {a} 到 {b} 之间",
+    "{a} is probably {b}, {q}": "{a} 很可能应为 {b}（{q}）", "review: the row goes": "复核：删除此行",
+    "review": "复核", "{c}: {p} row {u}": "{c}：{p} 的行 {u}", "similarity {s}": "相似度 {s}",
+    "its label has probability {p}": "其标签的概率为 {p}",
+    "perplexity {p} times its parent's": "困惑度为父文本的 {p} 倍",
+    "another row has this text": "另有一行是同样的文本", "model {p}": "模型给出 {p}",
+    "model {p}, {n} of {m} copies": "模型给出 {p}，{m} 个副本中有 {n} 个", "dropped, {why}": "删除：{why}",
+    "changed": "已改动", "changed ({note})": "已改动（{note}）", "came from {source}": "来自 {source}",
+}
+
+# %% ../nbs/65_widgets.ipynb #64649773
+SENTENCES |= {
+    "came in": "新加入", "made from {parent}": "由 {parent} 生成", "filled {c} = {v}": "填入 {c} = {v}",
+    "rows with near copies": "有近似重复的行", "wrong: {c}": "判错：{c}", "errors": "错误",
+}
+
+# %% ../nbs/65_widgets.ipynb #9b74fe95
+SENTENCES |= {
+    "broken encodings, invisible characters, two ways to write one character": "乱码、不可见字符、同一字符的两种写法",
+    "markup": "标记", "blanks and line ends": "空白与换行", "two Chinese scripts in one set": "简体与繁体混用",
+    "signs of two widths": "全角与半角标点混用", "personal data": "个人信息", "links, mentions": "链接与提及",
+    "runs of one character": "同一字符连续重复", "no text or no label": "缺少文本或标签",
+    "lines that many rows share": "许多行共有的文字", "rows that are hardly text": "几乎不是文本的行",
+    "one text, several labels": "同一文本有多个标签", "one text, several rows": "同一文本占多行",
+    "near copies, to keep on one side of a split": "近似重复，划分时需放在同一侧",
+    "Re-read Chinese whose bytes were taken for another encoding: GBK for Latin-1, or UTF-8 for GBK.":
+        "按正确的编码重读中文：GBK 被当作 Latin-1，或 UTF-8 被当作 GBK。",
+    "Repair mojibake and HTML entities, remove control characters, choose one Unicode form and one width.":
+        "修复乱码与 HTML 实体，去除控制字符，统一 Unicode 形式与全半角。",
+    "One blank where there were several of any kind, none at the ends; zero-width blanks go without a trace.":
+        "连续空白合为一个，首尾不留空白；零宽空白直接去除。",
+    "Drop rows whose text is missing, empty or a placeholder, or whose label is missing (None or -1).":
+        "删除缺少文本、文本为空或只是占位符，以及缺少标签（None 或 -1）的行。",
+    "Rows that have the same text but not the same label (or spans).": "文本相同而标签（或实体）不同的行。",
+    "Drop rows whose label, or one of whose entity types, is not among `labels`. A missing label is not unknown.":
+        "删除标签或某个实体类型不在 `labels` 中的行。缺少标签不算未知。",
+    "Keep one row of those that have the same text (by `text_key`) and the same label or spans.":
+        "文本（按 `text_key`）与标签或实体都相同的行只留一行。",
+    "HTML to text: tags go (blocks become line ends, cells tabs), scripts and comments vanish, entities are read.":
+        "HTML 转为文本：去除标签（块变换行，单元格变制表符）、脚本与注释，还原实体。",
+}
+
+# %% ../nbs/65_widgets.ipynb #a74ec8ed
+SENTENCES |= {
+    "Links, @mentions, #hashtags (also #话题#) and emoji, each kept, removed or replaced by a token.":
+        "链接、@提及、#话题#（含英文 #hashtag）与表情：分别保留、删除或换成占位标记。",
+    "Runs of one letter or sign cut to `most`; digits and blanks are left alone.":
+        "同一字母或符号的连续重复缩减到 `most` 个；数字与空白不变。",
+    "Traditional to simplified characters, or back.": "繁体转简体，或反之。",
+    "Drop rows that are too short or too long.": "删除过短或过长的行。",
+    "Drop rows that are mostly signs, mostly digits, or mostly repetition.": "删除大部分为符号、数字或重复内容的行。",
+    "Drop rows that hold personal data; the reason names the kinds, not the values.":
+        "删除含个人信息的行；原因只写类别，不写内容。",
+    "Remove stop words, for word counts and pictures. A model that reads sentences needs them.":
+        "去除停用词，用于词频与图形。读句子的模型需要它们。",
+    "Lower case. For models that were trained on it; `en-small` does it by itself.":
+        "转为小写。用于以小写训练的模型；`en-small` 会自行处理。",
+    "`don't` becomes `do not`. `'s` and `'d` stay, since they can mean several things.":
+        "`don't` 变为 `do not`。`'s` 与 `'d` 有多种含义，保持不变。",
+    "Numbers as one token, in digits or Chinese numerals before a measure word.":
+        "数字换成一个标记：阿拉伯数字，或量词前的中文数字。",
+    "Replace words and phrases; Latin ones only as a whole. Spans move along.":
+        "替换词语；拉丁字母的词只整词替换。实体随之移动。",
+    "Drop rows that hold listed words: Latin ones as a whole and in any case, Chinese ones anywhere.":
+        "删除含所列词语的行：拉丁字母的词按整词且不分大小写，中文词在任何位置。",
+    "Drop rows in other languages, as far as they are in `among`; what cannot be told stays.":
+        "删除其他语言的行（限 `among` 中的语言）；无法判断的保留。",
+}
+
+# %% ../nbs/65_widgets.ipynb #06116d94
+SENTENCES |= {
+    "Drop the rows that are most surprising to a language model of the other rows: noise, mojibake, garbled text.":
+        "删除由其余行训练的语言模型最感意外的行：噪声、乱码、残缺文本。",
+    "Drop the rows that stand farthest from all others, or from examples of the topic.":
+        "删除离其他行（或主题示例）最远的行。",
+    "English verbs, nouns, adjectives and adverbs as their dictionary form. For linear models and word counts.":
+        "把英文动词、名词、形容词与副词还原为词典形式。用于线性模型与词频。",
+    "One width for the punctuation of Chinese text; numbers, times, smiles and what stands in English stay "
+    "as they are.":
+        "统一中文文本标点的全半角；数字、时间、颜文字与英文中的标点不变。",
+    "Fill `group` for near copies, so that `split` keeps them together; groups that exist are joined, never torn.":
+        "为近似重复填写 `group`，使 `split` 把它们放在一起；已有的组只合并，不拆开。",
+    "Of near copies with the same label (or entities) keep one; every row that goes names the one that it resembles.":
+        "标签（或实体）相同的近似重复只留一行；被删除的行注明与哪一行相似。",
+    "Rows with almost the same text and another label (or other entities).": "文本几乎相同而标签（或实体）不同的行。",
+    "Drop the rows that resemble a row of `test` or contain most of one.":
+        "删除与 `test` 中某行相似或包含其大部分的行。",
+    "Remove lines that many rows share, such as menus and footers. Rows of one line only are left alone.":
+        "去除许多行共有的文字行，如菜单与页脚。只有一行文字的不动。",
+    "Remove passages that several rows share, wherever they stand; spans move with the text.":
+        "去除多行共有的段落，不论位置；实体随文本移动。",
+    "Drop *training* rows with outliers (see `find_outliers`); validation and test rows stay as they are.":
+        "删除含离群值的*训练*行（见 `find_outliers`）；验证与测试行不变。",
+}
+
+# %% ../nbs/65_widgets.ipynb #4a19d796
+SENTENCES |= {
+    "Drop the training rows whose label is doubted, unread. Rows of validation and test stay.":
+        "不经人工，直接删除标签可疑的训练行。验证与测试行保留。",
+    "Hide personal data (see `find_pii`). A span on hidden text covers what hides it; all records are masked, too.":
+        "隐去个人信息（见 `find_pii`）。实体若在被隐去的文字上，则改为覆盖其替代内容；所有记录也会遮盖。",
+    "Fill gaps in numeric columns; `COLUMN_missing` says where. Raises `LeakageError` if the rows are not split.":
+        "填补数值列的空缺；`COLUMN_missing` 注明位置。未划分时引发 `LeakageError`。",
+}
+
+# %% ../nbs/65_widgets.ipynb #c6a31376
+SENTENCES |= {
+    "texts that stand for nothing, in lower case": "不代表内容的文本，用小写",
+    "NFC joins accents; NFKC also rewrites ligatures, superscripts and circled digits":
+        "NFC 合并重音；NFKC 还改写连字、上标与带圈数字",
+    'full-width signs: "keep" all, turn "letters" and digits, or "all" punctuation too':
+        '全角字符：全部保留（"keep"）、转换字母与数字（"letters"），或连标点一起（"all"）',
+    "keep line ends": "保留换行",
+    "\"drop\" such rows, keep the majority's by \"vote\" (a tie is dropped), or \"mark\" all for a person":
+        '删除这些行（"drop"），按多数保留（"vote"，票数相同则删除），或全部标记待人工处理（"mark"）',
+    "the classes or entity types that exist": "存在的类别或实体类型",
+    'which row of a group stays: "first" or "longest"': '每组保留哪一行：第一行（"first"）或最长的（"longest"）',
+    'here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>)':
+        '此项及以下各项："keep" 保留、"remove" 删除或 "token" 换成标记（<URL>、<USER>、<TOPIC>、<EMOJI>）',
+    "a sentiment model lives on them": "情感模型依赖它们",
+    "so many of a kind stay; 3, because English doubles letters and Chinese writes …… and ——":
+        "同一字符保留几个；默认 3，因为英文有双写字母，中文有 …… 与 ——",
+    "OpenCC's names: t2s, s2t; tw2sp and s2twp also change words, hk2s and s2hk are Hong Kong's":
+        "OpenCC 的名称：t2s、s2t；tw2sp 与 s2twp 还转换用词，hk2s 与 s2hk 用于香港",
+    'or "tokens": words, Chinese characters, signs': '或 "tokens"：词、汉字、符号',
+    "largest share of characters that are neither letters nor digits nor blanks": "非字母、数字、空白的字符最多占多少",
+    "largest share of digits": "数字最多占多少",
+    "largest share that a compressor saves; texts under 100 characters are not judged":
+        "压缩后最多可省多少；少于 100 字符的文本不判断",
+}
+
+# %% ../nbs/65_widgets.ipynb #d52fba67
+SENTENCES |= {
+    "None: the English and the Chinese list, without negations and judgements":
+        "None：英文与中文词表，不含否定与评价词",
+    "accepted corrections, of either language": "已采纳的更正，两种语言均可", "not to occur": "不得出现的词",
+    "so often they may": "允许出现几次", "to keep": "要保留的语言",
+    "a row goes if another language is at least so likely": "另一种语言的概率达到此值时删除该行",
+    "of rows to drop, the most surprising first": "要删除的行的比例，最意外的在先",
+    "shorter rows are not judged": "更短的行不判断",
+    "of rows to drop, the farthest first": "要删除的行的比例，最远的在先", "examples of the topic": "主题示例",
+    '"full": as Chinese is printed; "half": as on an English keyboard':
+        '"full"：中文排版的全角；"half"：英文键盘的半角',
+    "least edit similarity": "最低编辑相似度",
+    "a component with more different texts is broken into stars": "不同文本超过此数的连通组会拆成星形",
+    'which of several rows: "first", "last", "longest" or "newest"':
+        '保留哪一行："first"、"last"、"longest" 或 "newest"',
+    "least edit similarity: at 0.8, best and worst are near copies":
+        "最低编辑相似度：取 0.8 时，最好与最差也算近似重复",
+    'a row goes if the majority of its near copies says otherwise; "drop": if any does':
+        '多数近似重复的标签不同时删除该行；"drop"：只要有一个不同就删除',
+    "a line that stands in so many rows with different texts goes": "出现在这么多不同文本中的文字行会被去除",
+    "shorter lines stay; a Chinese character counts 2": "更短的文字行保留；一个汉字计 2",
+    "characters of a passage; a Chinese character counts 2": "段落的字符数；一个汉字计 2",
+    "a passage that stands in so many rows goes": "出现在这么多行中的段落会被去除",
+}
+
+# %% ../nbs/65_widgets.ipynb #528fadf1
+SENTENCES |= {
+    "the first row that has a passage keeps it; None: no row does": "第一个含该段落的行保留它；None：都不保留",
+    "rows that would lose a larger share of their text are copies, and left alone":
+        "会失去更大比例文本的行视为副本，不动",
+    "rows go whose label has less than this probability of being right": "标签正确的概率低于此值的行会被删除",
+    "names in `FINDERS`; all by default": "`FINDERS` 中的名称；默认为全部",
+    'or "z", "iqr", "forest"': '或 "z"、"iqr"、"forest"', "None: all with numbers": "None：所有数值列",
+    "None: all with numbers that have gaps": "None：所有有空缺的数值列",
+    'the column that says when, for keep="newest"': 'keep="newest" 时说明时间的列',
+    "the rows that must stay unseen": "必须保持未见的行",
+    "least edit similarity; also the share of a test text that counts as contained":
+        "最低编辑相似度；也是测试文本算作被包含的比例",
+    '"token", "stars", "hash" or "fake"': '"token" 标记、"stars" 星号、"hash" 散列或 "fake" 虚构',
+    "a tagger for names and places": "标出人名与地名的函数",
+}
+
+# %% ../nbs/65_widgets.ipynb #70c723a3
+SENTENCES |= {
+    "this column is missing": "缺少此列", "the data has {c}": "数据中有 {c}",
+    "name the right one; the data has {c}": "请指定正确的列；数据中有 {c}",
+    "name the right one with text=; the data has {c}": "请用 text= 指定正确的列；数据中有 {c}",
+    "use one of {c}": "请用以下之一：{c}", "use some of {c}": "请从中选用：{c}", "one of {c}": "以下之一：{c}",
+    "use {c}": "请用 {c}", "this is no data set with a known number of rows": "这不是行数已知的数据集",
+    "take some: Dataset.from_list(list(stream.take(1_000)))":
+        "请取一部分：Dataset.from_list(list(stream.take(1_000)))",
+    "the interface has no language {l}": "界面没有语言 {l}", "this widget has no action {a}": "此控件没有动作 {a}",
+    "there is no condition {o}": "没有条件 {o}", "{v} is no number": "{v} 不是数值",
+    "type digits, such as 120 or 0.5": "请输入数字，如 120 或 0.5", "{v} is no pattern": "{v} 不是有效的正则表达式",
+    "see github.com/google/re2/wiki/Syntax": "语法见 github.com/google/re2/wiki/Syntax",
+    "ticked rows are known by their uid, and this column is missing": "勾选的行以 uid 记录，而此列缺失",
+    "line {n} of {f} is no tick": "{f} 的第 {n} 行不是勾选记录", "give `keep` another file": "请为 `keep` 换一个文件",
+    "there is no view {v}": "没有视图 {v}", 'use view="table" or view="cards"': '请用 view="table" 或 view="cards"',
+    "one column has to stay": "至少保留一列", "show another one first": "请先显示另一列",
+    "there are no rows to work on": "没有可处理的行",
+    "load some, and look at one row or more": "请载入数据，并至少查看一行",
+    "{s}: {v} cannot be read": "{s}：无法读取 {v}", "{s}: {o} cannot be {v}": "{s}：{o} 不能是 {v}",
+    "{o} is {k}": "{o} 应为{k}", "it is {k}": "应为{k}", "a list, such as a, b": "列表，如 a, b",
+    "pairs, such as {a: b}": "键值对，如 {a: b}", "a list, such as [0.7, 1.0]": "列表，如 [0.7, 1.0]",
+    "true or false": "true 或 false", "a number": "数值", "a whole number": "整数", "a value in YAML": "YAML 值",
+    "there is no step with the number {n}": "没有编号为 {n} 的步骤",
+}
+
+# %% ../nbs/65_widgets.ipynb #c6f41a22
+SENTENCES |= {
+    "it was removed; undo brings it back": "它已被移除；撤销可恢复", "{s} needs {o}": "{s} 需要 {o}",
+    "open the step and give it a value": "请打开该步骤并填写", "there is no step {s}": "没有步骤 {s}",
+    "choose one from the list": "请从列表中选择", "{s} has no option {o}": "{s} 没有选项 {o}",
+    "it has {k}": "可用的有 {k}", "none": "无",
+    "the rows are already split; a second split would move rows that were trained on into the test":
+        "这些行已经划分；再次划分会把训练过的行移入测试集",
+    "audit_split(ds) looks at the split that is there": "audit_split(ds) 可检查现有划分",
+    "there is no such column to keep together": "没有这样的列可用于放在一起", "{v} is no seed": "{v} 不是随机种子",
+    "type a whole number, such as 1": "请输入整数，如 1", "tick another one first": "请先勾选另一个",
+    "{s}({o}=...) holds a {t}, which no file can hold": "{s}({o}=...) 的值类型为 {t}，无法写入文件",
+    "give this option in Python, after the recipe was read": "请在读入配方后用 Python 设置此选项",
+    "{s} has the option {o}, which does not belong into a file": "{s} 的选项 {o} 不应写入文件",
+    "leave it out here, and give it in Python after the recipe was read": "此处请省略，读入配方后用 Python 设置",
+    "{o} is unknown": "{o} 未知", "{o} is no choice": "{o} 不是可选值", "{o} would delete": "{o} 会删除内容",
+    "give 1 or more": "请填 1 或更大", "use 'drop', 'vote' or 'mark'": "请用 'drop'、'vote' 或 'mark'",
+    "use 'first' or 'longest'": "请用 'first' 或 'longest'",
+    "use 'characters' or 'tokens'": "请用 'characters' 或 'tokens'", "use 'drop' or 'vote'": "请用 'drop' 或 'vote'",
+    "use 'first', 'last', 'longest' or 'newest'": "请用 'first'、'last'、'longest' 或 'newest'",
+    "there is no column with labels or spans": "没有标签列或实体列", "name it by label=": "请用 label= 指定",
+    "{o} is not between 0.6 and 1": "{o} 不在 0.6 与 1 之间",
+    "0.8 finds texts that differ by a fifth": "0.8 可找到相差五分之一的文本",
+    "{o} would remove every line": "{o} 会去除每一行文字", "use 2 or more": "请用 2 或更大",
+}
+
+# %% ../nbs/65_widgets.ipynb #deb964d4
+SENTENCES |= {
+    "there is no such column to tell the newest row by": "没有可判断最新行的列",
+    "name it with time=": "请用 time= 指定", "write {s}() with its options": "请写 {s}() 并给出选项",
+    "drop_missing first": "请先 drop_missing", "{o} would find single words": "{o} 会找到单个词",
+    "load both in the same way, or name text=": "请用同样的方式载入两者，或指定 text=",
+    "{o} would make every passage a shared one": "{o} 会把每个段落都当作共有",
+    "the test rows lack this column": "测试行缺少此列", "0.01 drops one row in a hundred": "0.01 表示每百行删除一行",
+    "give more rows": "请增加行数", "{o} has no list here": "{o} 在此没有词表",
+    "an empty name stands among those of type {t}": "类型 {t} 的名称中有一个为空", "remove it": "请去掉",
+    "give a number above 0, at most 1": "请填大于 0 且不超过 1 的数",
+    "leave target out, or name label=": "请去掉 target，或指定 label=",
+    "no training row has class {c}": "训练行中没有类别 {c}",
+    "put the decorator `operator` before the function": "请在函数前加装饰器 `operator`",
+    "{p} is possible": "可以是 {p}", "{p} are possible": "最多可为 {p}", "columns with numbers: {c}": "数值列：{c}",
+    "drop the column": "请删除该列", "load the data with its numeric columns": "请连同数值列一起载入数据",
+    "new rows need every column that was scaled": "新行需要所有缩放过的列", "no column holds numbers": "没有数值列",
+    "these rows were not scaled": "这些行未经缩放", "load some": "请载入数据", "give two or more": "请给出两个或更多",
+    "did you mean {o}?": "是否指 {o}？", "{n} rows have no neighbours to compare with": "{n} 行没有可比较的邻居",
+    "this step needs {p}, which is not installed": "此步骤需要 {p}，尚未安装",
+    "a hash without a key can be undone": "没有密钥的散列可以被还原",
+}
+
+# %% ../nbs/65_widgets.ipynb #a22bba70
+SENTENCES |= {
+    "there is no such column to stratify by": "没有这样的列可用于分层",
+    "split the rows before this one, or remove the column on purpose": "请先划分这些行，或有意删除此列",
+    "{s} are not three shares that sum to 1": "{s} 不是和为 1 的三个比例",
+    "for example sizes=(.7, .15, .15)": "例如 sizes=(.7, .15, .15)",
+    "{p} would be empty: {n} rows in {f} families": "{p} 会是空的：{n} 行属于 {f} 组亲缘行",
+    "give more rows, or sizes that are closer to each other": "请增加行数，或让各部分大小更接近",
+    "parts of {w} rows cannot be made of {n} families, the largest of {r} rows":
+        "无法由 {n} 组亲缘行得到 {w} 行的各部分，最大的一组有 {r} 行",
+    "other sizes, a finer group, or strict=False for the nearest split: {s} rows":
+        "改变大小、用更细的分组，或用 strict=False 取最接近的划分：{s} 行",
+    "class {c} has {n} rows in fewer than {k} families and cannot stand in each part":
+        "类别 {c} 的 {n} 行不足 {k} 组亲缘行，无法出现在每一部分",
+    "two": "两", "three": "三",
+    "merge it with another class, collect more, or strict=False for the nearest split: {s} rows, of this class {t}":
+        "与其他类别合并、收集更多，或用 strict=False 取最接近的划分：{s} 行，其中该类别 {t}",
+    "drop_missing(ds), or strict=False for the nearest split: {s} rows, of this class {t}":
+        "drop_missing(ds)，或用 strict=False 取最接近的划分：{s} 行，其中该类别 {t}",
+    "the rows are not split, so training would see the test": "这些行尚未划分，训练会看到测试集",
+    "rows = split(ds, seed=1)": "rows = split(ds, seed=1)", "{p} is no part": "{p} 不是划分中的部分",
+    "no row is in {p}": "{p} 中没有行", "split again with more rows or other sizes": "请用更多行或其他大小重新划分",
+    "{n} families of duplicates or relatives stand on several sides, such as the {r} rows of {t} in {p}":
+        "{n} 组重复或亲缘行分散在多侧，例如 {t} 的 {r} 行位于 {p}",
+}
+
+# %% ../nbs/65_widgets.ipynb #913d426d
+SENTENCES |= {
+    "the parent of this row is not here": "此行的父文本不在其中",
+    "gate before rows are dropped": "请在删除行之前使用 gate", "there is no operator {o}": "没有算子 {o}",
+    "there are no operators": "没有算子",
+    "a model of the labels chooses rows before a split exists, and would choose an easy test":
+        "在划分之前由标签模型选行，会得到过于容易的测试集",
+    "split(ds) first; only training rows are touched": "请先 split(ds)；只改动训练行",
+    "a row without a time can stand neither before nor after the cut": "没有时间的行无法判断在切分点之前还是之后",
+    "fill it, or drop the row before the split": "请填写，或在划分前删除该行",
+    "a split by time cannot keep shares too": "按时间划分时无法同时保持比例",
+    "leave out stratify= or time=": "请去掉 stratify= 或 time=",
+    "drop the column `split` and use split(ds), which keeps relatives together":
+        "请删除 `split` 列并用 split(ds)，它会把亲缘行放在一起",
+    "name another with column=, for folds within folds": "嵌套分折请用 column= 另取一列",
+    "the rows are in no folds": "这些行没有分折", "the rows are not split": "这些行尚未划分",
+}
+
+# %% ../nbs/65_widgets.ipynb #9e417a39
+SENTENCES |= {
+    "there is no session": "没有标注会话",
+    "annotate(Session(ds, guideline, 'ann.jsonl'))": "annotate(Session(ds, guideline, 'ann.jsonl'))",
+    "no suggestion for this item: {e}": "此条没有建议：{e}",
+    "mend session.suggest, or set it to None; decisions are saved all the same":
+        "请修正 session.suggest 或设为 None；判定照常保存",
+    "{v} is no label of the guideline": "{v} 不是规范中的标签", "{v} is not on the scale": "{v} 不在评分范围内",
+    "{a} to {b}": "{a} 到 {b}", "this task is decided by choosing a label": "此任务通过选择标签来判定",
+    "a flag needs a reason": "标记问题需要说明原因",
+    "flag('two languages in one text')": "例如 flag('一段文字有两种语言')",
+    "there is nothing left to decide": "没有待判定的条目", "undo() brings the last item back": "undo() 可回到上一条",
+    "this session is closed": "此会话已关闭", "open a new one on the same journal": "请用同一日志打开新会话",
+    "the last decision is not saved: {e} ({f})": "上一个判定未保存：{e}（{f}）",
+    "make room or put the file back, then decide again": "请腾出空间或恢复文件，然后重新判定",
+    "a comment needs an item and words": "备注需要条目与文字",
+    "earlier decisions were made under version {v}": "较早的判定依据的是版本 {v}",
+    "{n} torn line passed over: it was never confirmed": "跳过了 {n} 行残缺记录：它从未确认",
+    "white space at an end": "首尾有空白", "punctuation at an end": "首尾有标点", "a word is cut": "切断了词",
+    "a word that stays outside": "包含了应排除的词", "too long": "过长", "spans overlap": "标注重叠",
+    "{w} as {l}": "{w} 标为 {l}", "{w} as {l} in {c}": "{w} 标为 {l}，位于 {c}",
+    "{w} as {l} lies in {o}": "{w} 标为 {l}，位于 {o} 之内", "sessions of {n} guidelines": "会话分属 {n} 份规范",
+    "sessions that answered the same question": "请用回答同一问题的会话",
+    "no item was answered by two people": "没有条目由两人判定",
+}
+
+# %% ../nbs/65_widgets.ipynb #8ba6b941
+SENTENCES |= {
+    "overlap=1.0, or let both decide some items": "overlap=1.0，或让两人都判定一些条目",
+    "a table of issues needs this column": "问题表需要此列",
+    "uid, given, suggested, and quality or score": "uid、given、suggested，以及 quality 或 score",
+    "worst={w} is unknown": "worst={w} 未知",
+    "low: small numbers are doubtful; high: large ones are": "low：数值小的可疑；high：数值大的可疑",
+    "this row is not among the rows": "数据中没有此行", "issues of these rows": "请用这些行的问题表",
+    "percent agreement": "一致率",
+    "{e}: {v} [{a}, {b}], {i} items, {n} votes, {p} annotators":
+        "{e}：{v} [{a}, {b}]，{i} 条，{n} 票，{p} 位标注者",
+    "another training writes into {f}": "另有训练正在写入 {f}",
+    "give this one a folder of its own": "请为此次训练换一个文件夹",
+    "the run has no predictions for {s}": "该运行没有 {s} 的预测",
+    "give rows as the run was trained on, or none": "请给出与训练时相同形式的行，或不给",
+    "there are no rows and no entities to judge": "没有可评判的行或实体",
+    "give rows that have some": "请给出含有它们的行", "there is no cell {c}": "没有单元格 {c}",
+    "i,j of the matrix, an outcome, errors or all": "矩阵的 i,j、一种结果、errors 或 all",
+    "the map has a row {r}, the data has {n}": "地图中有第 {r} 行，而数据只有 {n} 行",
+    "give its own rows": "请给出它自己的行", "{n} points enclose nothing": "{n} 个点围不成区域",
+    "draw around the dots": "请圈住圆点", "pairwise span-F1": "两两实体 F1",
+    "pairwise span-F1, borders only": "两两实体 F1（只看边界）",
+    "Krippendorff's alpha, {l}": "Krippendorff α（{l}）", "Cohen's kappa": "Cohen κ",
+    "agreeing pairs": "一致的配对比例", "Cohen's kappa, {w}": "Cohen κ（{w}）",
+    "give this one a journal of its own": "请为它另取一个日志",
+}
+
 # %% ../nbs/65_widgets.ipynb #fd23476c
 class Panel:
     """The state, the picture and the actions of one widget; plain Python, to be tested without a browser.
@@ -214,7 +624,12 @@ class Panel:
     def word(self, key: str, **values) -> str:
         "A string of the interface in its language; `n` chooses between one and many."
         one, *many = WORDS[key][LANGS.index(self.lang)].split("|")
+        values |= {k: self.tell(v) for k, v in values.items() if k in ("e", "why") and isinstance(v, (str, Exception))}
         return (one if values.get("n") == 1 or not many else many[0]).format(**values)
+
+    def tell(self, said: str | BaseException) -> str:
+        "What another module said, or an exception, in the language of the interface."
+        return error_in(said, self.lang)
 
     def act(self, act: str, value=None, **more) -> str:  # what it did, as a sentence
         "Do what a click does. Raises what the action raises, and `DataError` for an action that does not exist."
@@ -1108,13 +1523,17 @@ def _ancestors(ds: Dataset, at: int) -> list[int]:
     return line
 
 
-def _story(ds: Dataset, at: int) -> Html | None:
+def _story(p: Panel, at: int) -> Html | None:
     "What the steps did to a row; None if they left no trace."
-    if "uid" not in ds.column_names:
+    if "uid" not in p.ds.column_names:
         return None
-    line = pick_rows(ds, _ancestors(ds, at))
-    told = story(line, line[0]["uid"])
-    return Html(told._repr_html_()) if told.events else None
+    line = pick_rows(p.ds, _ancestors(p.ds, at))
+    lines = []
+    for e in story(line, line[0]["uid"]).events:
+        change = [" ", tag("i", e["column"]), " ", Html(mark_changes(str(e["before"]), str(e["after"])))] \
+            if "before" in e else None
+        lines.append(tag("li", tag("b", e["op"]), ": ", p.tell(e["what"]), change))
+    return tag("ol", lines) if lines else None
 
 
 def _copies(ds: Dataset, at: int, text: str, most: int = 12) -> list[tuple[int, str]]:
@@ -1324,7 +1743,7 @@ def _opened(p: Inspector, live: bool) -> Html | None:
         parts.append(tag("p", _marked(p, row, p.upto, more)))
     rest = {c: v for c, v in row.items() if c != p.text or text is None}
     parts.append(tag("dl", [[tag("dt", c), tag("dd", _shown(v, 1_000))] for c, v in rest.items()]))
-    parts += [tag("h4", p.word("story")), _story(p.ds, at) or tag("p", p.word("no_story"), class_="dt-soft")]
+    parts += [tag("h4", p.word("story")), _story(p, at) or tag("p", p.word("no_story"), class_="dt-soft")]
     if copies := _copies(p.ds, at, p.text):
         marked = [tag("div", tag("b", p.word("row", r=i + 1)), tag("br"), Html(mark_changes(text[:1_500], other)),
                       class_="dt-box") for i, other in copies]

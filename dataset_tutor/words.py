@@ -15,7 +15,7 @@ import numpy as np
 from .core import DataError
 from .language import segment, stop_words
 from .models import need
-from .visualization import COLOURS, _bare, _column, _draw, _groups, _short, chinese_font
+from .visualization import COLOURS, _bare, _column, _draw, _groups, _short, _width, chinese_font
 
 # %% auto #0
 __all__ = ['count_words', 'plot_zipf', 'keyness', 'plot_keyness', 'word_cloud']
@@ -107,8 +107,11 @@ def _paint_zipf(lines: dict[str, np.ndarray], named: pd.Series):
         colours = [COLOURS[c] for c in ("blue", "green", "vermilion", "grey")]
         for i, (g, v) in enumerate(lines.items()):
             ax.plot(np.arange(1, len(v) + 1), v, color=colours[i % 4], lw=1.8, label=_short(g))
-        for i, (word, count) in enumerate(named.items()):
-            ax.annotate(_short(word), (i + 1, count), xytext=(4, 3 + 9 * (i % 2)), textcoords="offset points", size=9)
+        free = 0.0  # on this axis ranks draw together; words that would overlap are left out
+        for i, (word, count) in enumerate(named.items(), 1):
+            if np.log10(i) >= free:
+                free = np.log10(i) + 0.06 + 0.045 * _width(_short(word))
+                ax.annotate(_short(word), (i, count), xytext=(4, 4), textcoords="offset points", size=9)
         ax.set(xscale="log", yscale="log", xlabel="rank of the word", ylabel="occurrences")
         if len(lines) > 1:
             ax.legend(frameon=False)

@@ -219,10 +219,14 @@ class Notebook:
         self.page.set_viewport_size(size)
 
     def both_pictures(self, name: str):
-        "Fits at every size, and the widget alone on a phone and on a laptop, where the page then stays"
+        "Fits at every size, can be read on a phone and a laptop, dark and light; stays on the laptop in the light"
         self.fits()
         self.picture(f"{name}-phone")
+        self.theme("JupyterLab Dark")
+        self.legible()
         self.page.set_viewport_size(LAPTOP)
+        self.picture(f"{name}-dark")
+        self.theme("JupyterLab Light")              # the server keeps a theme for the next test
         self.picture(name)
 
 

@@ -6,7 +6,7 @@ import pytest
 from datasets import ClassLabel, Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from test_widgets import HOSTILE, harmless
+from test_widgets import HOSTILE, english, harmless
 
 from dataset_tutor import annotator as A
 from dataset_tutor.annotation import Session, check_votes, read_events
@@ -429,6 +429,34 @@ def test_what_cannot_be_adjudicated_is_refused(open_session, tmp_path):
     same = decided(open_session, "ann", ["bad"], path=tmp_path / "x" / "ann.jsonl")
     with pytest.raises(DataError, match="voted twice"):
         A.adjudicate([one, same])
+
+
+def test_the_chinese_annotator_speaks_chinese(open_session, tmp_path):
+    "Faults of spans, notes of a session, errors, agreement, and why a label is doubted"
+    s = open_session(rows(ZH, ZH + "，"), path=tmp_path / "a.jsonl")
+    p = A.Annotator(s)
+    p.act("select", None, start=8, end=13)
+    p.act("label", "ORG")
+    assert "请检查：首尾有标点" in p.body(True) and not english(p.body(True))
+    assert "首尾有标点" in p.act("save") and not english(p.said)
+    for act, value in [("label", "none"), ("flag", None), ("nowhere", 1)]:
+        with pytest.raises(DataError) as e:
+            p.act(act, value, fields={"reason": " "}) if act == "flag" else p.act(act, value)
+        assert not english(p.tell(e.value)), p.tell(e.value)
+    s.close()
+    other = from_yaml("{name: names, task: ner, lang: zh, labels: [{name: PER}, {name: LOC}, {name: ORG}]}")
+    again = A.Annotator(open_session(rows(ZH, ZH + "，"), other, path=tmp_path / "a.jsonl"))
+    assert again.said.startswith("较早的判定") and not english(again.still())
+    per, loc = dict(start=0, end=2, label="PER"), dict(start=3, end=5, label="LOC")
+    both = [decided(open_session, n, [x], NER, rows(ZH)) for n, x in (("王", [per, loc]), ("赵", [per]))]
+    w = A.adjudicate(both)
+    assert "位标注者" in w.panel.body(True) and not english(w.panel.body(True))
+    w.session.close()
+    ds = labelled()
+    doubt = [dict(uid=ds["uid"][0], given="bad", suggested="good", quality=0.1, why="model 0.83, 3 of 4 copies")]
+    w = A.review_labels(ds, doubt, tmp_path / "r.jsonl", lang="zh")
+    assert "4 个副本中有 3 个" in w.panel.body(True) and not english(w.panel.body(True), ["text 0"])
+    w.session.close()
 
 
 # --- review ---

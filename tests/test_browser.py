@@ -87,9 +87,6 @@ def test_the_front_end_hears_everything_and_runs_nothing(lab):
 def test_inspect_by_mouse_and_keyboard(lab):
     nb = lab.open("LANG = 'en'\n" + INSPECT, "w")
     assert nb.page.evaluate("window.ran") is None and nb.widget.locator("h1, script, img").count() == 0
-    nb.fits()
-    nb.picture("inspect-en-phone")
-    nb.page.set_viewport_size(LAPTOP)
     nb.widget.get_by_label("Search all text").fill("review 1")
     nb.said("of 200 rows found")
     nb.until("w.found['uid'][:]", nb.ask("[r['uid'] for r in ds if 'review 1' in r['text'] + r['note']]"))
@@ -130,10 +127,7 @@ def test_inspect_by_mouse_and_keyboard(lab):
     row = nb.widget.get_by_role("region", name="Row 7")
     assert "tidy: changed text" in row.inner_text() and "1 near copy" in row.inner_text()
     assert nb.page.evaluate("document.activeElement.textContent") == "Row 7"
-    nb.fits(PHONE, LAPTOP)
-    nb.picture("inspect-en")
-    nb.theme("JupyterLab Dark")
-    nb.picture("inspect-en-dark")
+    nb.both_pictures("inspect-en")
     nb.page.keyboard.press("Escape")
     nb.said("is closed")
     assert nb.page.evaluate("document.querySelector('.dt-w').contains(document.activeElement)")
@@ -152,7 +146,7 @@ def test_ticks_outlive_the_kernel_and_the_picture_outlives_both(lab):
     nb.until("w.selected", ticked)
     nb.widget.get_by_role("button", name="卡片").click()
     nb.said("卡片")
-    nb.picture("inspect-zh")
+    nb.both_pictures("inspect-zh")
     assert nb.page.locator(".dt-after").is_hidden()
     saved = nb.save()["cells"][1]["outputs"]
     still = "".join(saved[1]["data"]["text/html"])
@@ -213,9 +207,7 @@ def test_steps_are_put_in_order_with_the_keyboard(lab):
     nb.page.keyboard.press("ArrowUp")
     nb.page.keyboard.press("Enter")
     nb.said("clean_html: what it does")
-    nb.fits()
-    nb.picture("clean-studio-phone")
-    nb.page.set_viewport_size(LAPTOP)
+    nb.fits(PHONE, LAPTOP)
     nb.page.keyboard.press("o")
     nb.said(f"{rows} rows are left")
     nb.until("[s.name for s in w.recipe.steps]", ["drop_duplicates"])
@@ -232,9 +224,7 @@ def test_steps_are_put_in_order_with_the_keyboard(lab):
     nb.page.keyboard.press("Enter")
     nb.until("w.recipe.steps[-1].params", {"least": 30})
     assert nb.ask("w.error") is None and nb.page.evaluate("window.ran") is None
-    nb.picture("clean-studio")
-    nb.theme("JupyterLab Dark")
-    nb.picture("clean-studio-dark")
+    nb.both_pictures("clean-studio")
     still = "".join(nb.save()["cells"][2]["outputs"][1]["data"]["text/html"])
     assert "filter_length(least=30)" in still and "data-act" not in still
 
@@ -255,11 +245,7 @@ def test_a_split_is_set_and_a_leak_refused(lab):
     nb.widget.get_by_label("leave out validation").click()
     nb.widget.get_by_text("Nothing connects the parts").wait_for()
     assert nb.ask("sorted(set(w.rows['split']))") == ["test", "train", "validation"]
-    nb.fits()
-    nb.picture("split-studio-phone")
-    nb.page.set_viewport_size(LAPTOP)
-    nb.theme("JupyterLab Dark")
-    nb.picture("split-studio-dark")
+    nb.both_pictures("split-studio")
     assert nb.ask("w.error") is None and nb.page.evaluate("window.ran") is None
 
 

@@ -1,7 +1,7 @@
 """The annotator in a real JupyterLab: by keyboard, by mouse, over a restart of the kernel; what the journal has."""
 import json
 
-from browser import LAPTOP, PHONE
+from browser import PHONE
 
 BEGIN = '''
 from datasets import ClassLabel, Dataset
@@ -107,8 +107,6 @@ def press(nb, *keys):
 
 def test_three_chinese_spans_by_keyboard_then_by_mouse(lab):
     nb = lab.open(SPANS.replace("JOURNAL", "spans.jsonl"), "w")
-    nb.fits()
-    nb.page.set_viewport_size(LAPTOP)
     text_of(nb).focus()                             # from here on no mouse
     press(nb, "Shift+ArrowRight", "Shift+ArrowRight")
     nb.said("已选：“李明”")
@@ -116,10 +114,7 @@ def test_three_chinese_spans_by_keyboard_then_by_mouse(lab):
     nb.said("“北京”标为 LOC")
     press(nb, "ArrowRight", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "3")
     nb.said("“新华社”标为 ORG")
-    nb.picture("annotate-zh")
-    nb.theme("JupyterLab Dark")
-    nb.picture("annotate-zh-dark")
-    nb.theme("JupyterLab Light")
+    nb.both_pictures("annotate-zh")
     text_of(nb).focus()
     press(nb, "Shift+Tab")
     nb.said("已选：“北京” (LOC)")

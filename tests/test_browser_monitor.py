@@ -137,9 +137,6 @@ def test_a_confusion_cell_leads_to_its_rows(lab):
     nb.page.keyboard.press("Space")
     nb.until("isinstance(w.cell, tuple) and w.cell[1]", "好评")
     nb.both_pictures("errors-en")
-    nb.theme("JupyterLab Dark")
-    nb.picture("errors-dark")
-    nb.theme("JupyterLab Light")
     assert nb.page.evaluate("window.ran") is None and nb.widget.locator("script, img").count() == 0
     assert nb.ask("w.error") is None
 
@@ -190,9 +187,6 @@ def test_a_lasso_and_a_circle_fill_a_selection(lab):
     nb.widget.get_by_label("Colour by").select_option("near copies")
     nb.said("Coloured by near copies")
     nb.both_pictures("map-circle")
-    nb.theme("JupyterLab Dark")
-    nb.picture("map-dark")
-    nb.theme("JupyterLab Light")
     ticked = nb.ask("w.selected")
     nb.restart()
     nb.run_all()

@@ -14,6 +14,7 @@ from test_maps import HOSTILE, title
 from test_widgets import harmless
 
 from dataset_tutor import figures as D
+from dataset_tutor import visualization as viz
 from dataset_tutor.core import DataError
 
 RNG = np.random.default_rng(0)
@@ -55,10 +56,6 @@ def dynamics(n=50, hard=4):
                              label=HOSTILE[:1] * n))
 
 
-def log(n=4, top=2):
-    return [dict(epoch=float(e), loss=1 / e, validation=0.8 - 0.05 * abs(e - top)) for e in range(1, n + 1)]
-
-
 LAW = SimpleNamespace(points=pd.DataFrame(dict(rows=[10, 100, 1000])), at=lambda n: (0.8 - 1 / n, 0.78 - 1 / n, 0.82),
                       doubling=lambda: (0.4, 0.1, 0.7))
 PICTURES = {
@@ -77,8 +74,6 @@ PICTURES = {
     "one curve": lambda: D.plot_curves(runs(("a",))),
     "one seed": lambda: D.plot_curves(runs(seeds=1), by="model"),
     "law": lambda: D.plot_curves(runs(("a",)), fit=LAW),
-    "runs": lambda: D.plot_runs({"seed 0": log(), HOSTILE[0]: log(top=3)}),
-    "one run": lambda: D.plot_runs(log()),
     "cartography": lambda: D.plot_cartography(dynamics()),
     "nothing hard": lambda: D.plot_cartography(dynamics(hard=0).drop(columns=["text", "label"])),
     "images": lambda: D.plot_images([RNG.random((8, 8)), RNG.integers(0, 256, (9, 5, 3)), None, np.zeros((4, 4, 4))],
@@ -123,8 +118,12 @@ def test_titles_are_what_the_tables_say():
     assert title(D.plot_drift(drifted((0.3, 0.3)))) == "No way of looking tells the two sets apart"
     assert title(D.plot_curves(runs(), by="model")).startswith("With 1,000 rows b leads a by 10.0 points of score")
     assert title(D.plot_curves(runs(("a",)), fit=LAW)) == "Twice the rows would add 0.4 points [0.1, 0.7] to score"
-    assert title(D.plot_runs(log())) == "Best score 0.800, after epoch 2 of 4"
-    assert title(D.plot_runs({"a": log(), "b": log(top=9)})) == "2 runs end between 0.550 and 0.800: 25.0 points apart"
+    near = pd.DataFrame(dict(rows=[1, 1, 2, 2], score=[0.5, 0.6, 0.7, 0.71], low=[0.4, 0.5, 0.6, 0.6],
+                             high=[0.6, 0.7, 0.8, 0.8], model=["a", "b"] * 2))
+    assert title(D.plot_curves(near, by="model")) == "With 2 rows the bands of b and a overlap: score 0.700 to 0.710"
+    assert title(D.plot_curves(near[near["model"] == "a"])) == "score goes from 0.500 to 0.700, and the bands overlap"
+    far = near.assign(low=near["score"] - 0.001, high=near["score"] + 0.001)
+    assert title(D.plot_curves(far, by="model")) == "With 2 rows b leads a by 1.0 points of score"
     assert "4 (8.0 %) stay wrong" in title(D.plot_cartography(dynamics()))
     assert title(D.plot_images([np.ones((3, 3))] * 3, bad=[True, False, True])) == "3 images, 2 of them marked"
 
@@ -142,7 +141,7 @@ def test_intervals_over_seeds_are_those_of_student():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
 def test_names_at_the_ends_do_not_overlap(ends):
     gap = 0.1
-    out = np.sort(D._spaced(ends, gap))
+    out = np.sort(viz._spaced(ends, gap))
     assert (np.diff(out) >= gap - 1e-9).all() and out.mean() == pytest.approx(np.mean(ends), abs=1e-9)
 
 
@@ -168,7 +167,6 @@ def test_weights_are_drawn_by_sign_and_strength():
     (lambda: D.plot_label_issues(issues(0)), "no lines"),
     (lambda: D.plot_curves(runs(), y="f1"), "column is missing"),
     (lambda: D.plot_curves(runs(tuple("abcdefgh")), by="model"), "seven or fewer"),
-    (lambda: D.plot_runs([dict(C=1)]), "run.log"),
     (lambda: D.plot_cartography(people()), "confidence"),
     (lambda: D.show_weights(["a"], [1, 2]), "one weight a token"),
     (lambda: D.show_weights(["a"], [np.nan]), "no number"),

@@ -18,7 +18,7 @@ import pytest
 from datasets import ClassLabel, Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_widgets import HOSTILE, harmless
+from test_widgets import HOSTILE, english, harmless
 
 from dataset_tutor import monitor as M
 from dataset_tutor.baselines import Fitted, _judged, _Rows
@@ -216,6 +216,7 @@ def test_what_a_training_raises_is_raised_and_shown(films, tmp_path):
         _ = training.run
     panel = M.TrainingMonitor(training, lang="zh")
     assert panel.progress.state == "failed" and "失败" in panel.body(True) and not (tmp_path / "run").exists()
+    assert "尚未划分" in panel.still() and not english(panel.body(True))
 
 
 KILLED = """
@@ -340,6 +341,7 @@ def test_entities_are_right_missed_spurious_or_beside():
     panel.act("cell", "missed")
     assert panel.count == 1 and "漏标：1" in panel.body(True)
     assert "PER ✓" in panel.body(False)
+    assert not english(panel.body(True), panel.table["text"]) and not english(panel.said)
 
 
 def test_a_tick_is_one_of_the_row_not_of_the_entity(tmp_path):
@@ -472,6 +474,7 @@ def test_map_pages_are_small_and_harmless(by):
     for page in (panel.body(True), panel.still()):
         harmless(page)
         assert "<b>" not in page and len(page) < 60_000
+        assert not english(re.sub("<ul.*?</ul>|<title.*?</title>", "", page, flags=re.S), panel.table["label"])
     assert panel.body(True).count("<path") <= 12
 
 

@@ -4,9 +4,10 @@ import threading
 
 import pytest
 from datasets import ClassLabel, Dataset
+from fastcore.docments import docments
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_widgets import HOSTILE, harmless
+from test_widgets import HOSTILE, english, harmless
 
 from dataset_tutor import studios as S
 from dataset_tutor.augmentation import OPERATORS
@@ -15,7 +16,7 @@ from dataset_tutor.core import VERBS, DataError, LeakageError, add_uids, records
 from dataset_tutor.distribution import require_split, split
 from dataset_tutor.noise import clean_html, filter_length
 from dataset_tutor.recipes import from_yaml
-from dataset_tutor.widgets import WORDS
+from dataset_tutor.widgets import WORDS, said_in
 
 WORDS_EN = ["room", "clean", "quiet", "late", "cold", "kind", "far", "bright", "small", "new", "loud", "soft"]
 
@@ -180,6 +181,39 @@ def test_secrets_stay_out_of_code_and_page():
         assert p.code
 
 
+def test_the_chinese_studio_speaks_chinese():
+    "Steps, their options, what they did to rows and why they dropped some"
+    texts = ["  房间<b>很干净</b> ", "房间很干净", "无", "", "！！！！！！！", "电话13800138000，联系我"]
+    texts += ["早餐不好", "早餐不好", "ok"]
+    ds = Dataset.from_dict({"text": texts * 3, "label": [0, 0, 1, 0, 1, 1, 0, 1, -1] * 3})
+    ds = add_uids(ds, "demo").cast_column("label", ClassLabel(names=["差", "好"]))
+    told = [drop_missing(), filter_length(least=4)]
+    told += [VERBS[n]() for n in ("filter_noise", "drop_pii", "filter_language")]
+    p = S.CleanPanel(ds, Recipe(*told, VERBS["filter_words"](words=["早餐"]), drop_duplicates(), name="t"), lang="zh")
+    names = [*VERBS, *texts]
+    assert not english(p.body(True), names)
+    for s in p.steps:
+        p.act("open", s.number)
+        assert not english(p.body(True), names) and not english(p.still(), names) and not english(p.said)
+    for act, value, fields in [("set", 1, {"least": "many"}), ("set", 1, {"strange": "1"}), ("up", 99, None),
+                               ("add", None, {"step": "os.system"}), ("set", 5, {"words": "", "most": "0"})]:
+        with pytest.raises(DataError) as e:
+            p.act(act, value, **({"fields": fields} if fields else {}))
+        assert not english(p.tell(e.value)), p.tell(e.value)
+
+
+STEPS = S.cleaning_steps("zh") | S.cleaning_steps("en")
+OURS = [n for n in STEPS if VERBS[n].fn.__module__.startswith("dataset_tutor")]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_step_and_option_is_explained_in_chinese(name):
+    verb = VERBS[name]
+    told = [t for n, t in docments(verb.fn).items() if n in S.step_options(verb) and t and len(t.split()) > 1]
+    for english_ in [S._first_line(verb), *told, *({S.cleaning_steps("zh").get(name)} - {None})]:
+        assert re.search("[\u4e00-\u9fff]", said_in(" ".join(english_.split()), "zh")), english_
+
+
 # --- splitting ---
 
 def test_a_split_that_leaks_is_not_given_out():
@@ -250,6 +284,10 @@ def test_a_wish_that_cannot_be_met_is_told_and_mended():
     assert w.error is not None and w.surface.failed
     with pytest.raises(DataError, match="fewer than three families"):
         assert w.rows
+    chinese = S.SplitPanel(w.panel.ds, lang="zh")
+    assert "不足三组亲缘行" in chinese.body(True) and not english(chinese.body(True), [*WORDS_EN, "label"])
+    chinese.act("nearest")
+    assert not english(chinese.body(True), chinese.ds["text"]) and not english(chinese.said)
     w.act("nearest")
     w.act("out", on=True)
     assert w.panel.refusal is None and set(w.rows["split"]) == {"train", "validation", "test"}
@@ -327,13 +365,18 @@ def test_the_gate_says_why(augmented):
 def test_children_come_at_once_and_verdicts_are_the_same_later(augmented, monkeypatch):
     at_once = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en")
     first = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
-    assert [c["uid"] for c in first.made] == [c["uid"] for c in at_once.made] and not any(c["why"] for c in first.made)
-    assert "the gate is judging" in first.body(True) and "passes" not in first.body(True)
+    assert not first.made and "children come in a moment" in first.body(True) and "No child" not in first.body(True)
+    assert "children come in a moment" in first.still()
+    assert "judges" in first.act("judge") and not any(c["why"] for c in first.made)
+    assert [c["uid"] for c in first.made] == [c["uid"] for c in at_once.made]
+    assert "loads its model" in first.body(True) and "passes" not in first.body(True)
     assert first.act("judge") == at_once.told() and first.made == at_once.made
     assert first.act("judge") == at_once.told() and first.body(True) == at_once.body(True)
     early = S.AugmentPanel(augmented, ["random_swap"], rows=60, lang="en", later=True)
     early.act("least", "1")                         # whoever moves a slider gets verdicts with it
     assert not early.later and any(c["why"] for c in early.made)
+    with pytest.raises(DataError, match="no operator"):
+        S.AugmentPanel(augmented, ["no"], rows=60, lang="en", later=True)
     monkeypatch.setattr(S, "_has_page", lambda: True)
     w = S.augment_studio(augmented, ["random_swap"], rows=60, lang="en")
     for thread in [t for t in threading.enumerate() if t.name == "gate"]:
@@ -373,6 +416,21 @@ def test_hostile_rows_stay_text(lang):
     q.act("by", "")
     q.act("near", on=True)
     harmless(q.body(True))
+
+
+def test_verdicts_are_said_in_chinese():
+    texts = [f"第{i}间房很干净，早餐{'好' if i % 2 else '差'}" for i in range(40)]
+    ds = split(add_uids(Dataset.from_dict({"text": texts, "label": [i % 2 for i in range(40)]}), "d"), strict=False)
+    p = S.AugmentPanel(ds, ["random_swap"], lang="zh", later=True)
+    assert "即将生成" in p.body(True) and not english(p.body(True), OPERATORS)
+    p.act("judge")
+    assert "把关" in p.body(True) and not english(p.body(True), OPERATORS)
+    p.later, why = False, "similarity 0.61; its label has probability 0.10; perplexity 2.3 times its parent's"
+    p.made = [c | {"why": why if i % 2 else "another row has this text"} for i, c in enumerate(p.made)]
+    assert "困惑度为父文本的 2.3 倍" in p.body(True) and not english(p.body(True), OPERATORS)
+    with pytest.raises(DataError) as e:
+        p.act("op", "no")
+    assert not english(p.tell(e.value))
 
 
 def test_hostile_parents_and_children_stay_text():

@@ -39,6 +39,19 @@ def effects(*rows):
 
 LOG = [dict(epoch=1.0, loss=0.6), dict(epoch=1.0, eval_loss=0.5, eval_f1=0.8), dict(epoch=2.0, loss=0.3),
        dict(epoch=2.0, eval_loss=0.7, eval_f1=0.7), dict(epoch=2.0, train_runtime=3.0)]
+
+
+def runs(n=4, top=2):
+    return [dict(epoch=float(e), loss=1 / e, validation=0.8 - 0.05 * abs(e - top)) for e in range(1, n + 1)]
+
+
+def named_lines(fig):
+    ax = fig.subplots()
+    for i in range(5):
+        ax.plot([0, 1], [i, 3 + i / 100], label=f"甲 {i}")
+    viz.name_lines(ax)
+
+
 PICTURES = {
     "labels": lambda: viz.plot_labels(reviews()),
     "labels of no split": lambda: viz.plot_labels(reviews().remove_columns("split")),
@@ -50,6 +63,9 @@ PICTURES = {
     "scores": lambda: viz.plot_scores({"a": 0.5, "模型": (0.9, 0.8, 1.0)}, "macro_f1"),
     "training": lambda: viz.plot_training(LOG),
     "training without validation": lambda: viz.plot_training(LOG[:1]),
+    "runs": lambda: viz.plot_training({"seed 0": runs(), "种子 1 <b>$x$": runs(top=3)}),
+    "a drawing of one's own": lambda: viz.draw(named_lines, "甲比乙高 $1", note="注", texts=["甲"],
+                                               alt="five lines, ending in one place"),
     "effects": lambda: viz.plot_effects(effects(("去重", 0.01, -0.01, 0.03), ("b", -0.2, -0.3, -0.1))),
 }
 
@@ -98,9 +114,14 @@ def test_rare_classes_are_added_up_not_left_out():
 
 def test_findings_of_scores_training_and_effects():
     close = title(viz.plot_scores({"a": (0.8, 0.7, 0.9), "b": (0.75, 0.7, 0.8)}, "f1"))
-    assert close == "a leads b by 5.0 points of F1; their intervals overlap"
+    assert close == "The intervals of a and b overlap: F1 0.800 and 0.750"
     assert title(viz.plot_scores({"a": 0.5, "b": 0.5})) == "a and b have the same score: 0.500"
     assert title(viz.plot_training(LOG)) == "Best validation F1: 0.800, after epoch 1 of 2"
+    assert title(viz.plot_training(runs())) == "Best validation score: 0.800, after epoch 2 of 4"
+    two = title(viz.plot_training({"a": runs(), "b": runs(top=9)}))
+    assert two == "2 runs: best validation score 0.550 to 0.800, 25.0 points apart"
+    lost = [dict(epoch=1.0, eval_loss=0.5), dict(epoch=2.0, eval_loss=0.4)]
+    assert title(viz.plot_training({"a": lost, "b": lost})) == "2 runs: best validation loss 0.400 to 0.400"
     plain = effects(("x", 0.0, 0.0, 0.0))
     assert title(viz.plot_effects(plain)) == "x shows no effect"
     many = effects(("x", 0.1, 0.05, 0.2), ("y", 0.1, 0.05, 0.2), ("z", -0.1, -0.2, -0.05), ("w", 0, -1, 1))

@@ -1,4 +1,5 @@
 """Widgets without a browser: their state, their still picture, hostile rows, and what is said when something fails."""
+import ast
 import html
 import json
 import re
@@ -137,6 +138,109 @@ def test_every_word_is_there_in_both_languages_and_used():
                                          ([3], "en")])
 def test_the_interface_speaks_the_language_of_the_rows(texts, lang):
     assert W.interface_lang(Dataset.from_dict({"text": texts})) == lang
+
+
+# --- sentences of other modules ---
+
+SPEAKERS = ["widgets", "studios", "annotator", "monitor", "distribution", "cleaning", "noise", "deduplication",
+            "language", "augmentation"]
+CODE = re.compile(r"[\w. =]+\(.*\)|7 would be empty: 7")         # what is typed, not said; and half of a sentence
+
+
+def said_by(node):
+    "A string or f-string of the source with 7 in its gaps; each alternative; nothing for what is computed elsewhere"
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(v.value if isinstance(v, ast.Constant) else "7" for v in node.values)]
+    if isinstance(node, ast.IfExp):
+        return said_by(node.body) + said_by(node.orelse)
+    return [a + b for a in said_by(node.left) for b in said_by(node.right)] if isinstance(node, ast.BinOp) else []
+
+
+def errors_of(module):
+    "Problems and fixes of all errors that a module raises"
+    tree = ast.parse((ROOT / "dataset_tutor" / f"{module}.py").read_text(encoding="utf-8"))
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+             and n.func.id in ("DataError", "LeakageError")]
+    return {s for n in calls for a in [*n.args[:1], *n.args[3:4], *(k.value for k in n.keywords if k.arg == "fix")]
+            for s in said_by(a)}
+
+
+def is_chinese(text):
+    return re.search("[\u4e00-\u9fff]", text)
+
+
+@pytest.mark.parametrize("module", SPEAKERS)
+def test_every_error_that_a_widget_can_show_has_a_translation(module):
+    found = errors_of(module)
+    assert found
+    assert not [s for s in found if not is_chinese(W.said_in(s, "zh")) and not CODE.fullmatch(s)]
+
+
+def test_a_translation_has_the_gaps_of_its_sentence():
+    for english, other in W.SENTENCES.items():
+        assert set(W._GAP.findall(english)) == set(W._GAP.findall(other)), english
+        assert is_chinese(other) or CODE.fullmatch(other) or "κ" in other or "α" in other, english
+        assert W.said_in(english, "en") == english
+
+
+@pytest.mark.parametrize("text, said", [
+    ("12 tokens, more than 9", "12 个词元，多于 9 个"), ("62% signs", "62% 为符号"),
+    ("similarity 0.61; perplexity 2.3 times its parent's", "相似度 0.61；困惑度为父文本的 2.3 倍"),
+    ("similarity 0.61; something else", "相似度 0.61；something else"), ("one; two of yours", "one; two of yours"),
+    ("dropped, holds personal data: PHONE", "删除：含个人信息：PHONE"), ("", ""), ("unknown", "unknown"),
+    ("holds similarity 0.5", "含有 similarity 0.5")])
+def test_sentences_are_recognised_and_what_is_not_stays(text, said):
+    assert W.said_in(text, "zh") == said and W.said_in(text, "en") == text
+
+
+@given(st.text(), st.text(max_size=20))
+def test_anything_can_be_said_and_data_is_left_alone(text, value):
+    assert isinstance(W.said_in(text, "zh"), str) and isinstance(W.error_in(text, "zh"), str)
+    shown = W.said_in(f"the text is a placeholder: {value}", "zh")
+    assert ";" in value or not value or shown == f"文本只是占位符：{value}"
+
+
+def test_errors_are_said_part_by_part_also_from_a_file():
+    e = DataError("there are no rows to work on", "label", "ab12", "load some, and look at one row or more")
+    said = "列 'label'，行 ab12：没有可处理的行。解决办法：请载入数据，并至少查看一行"
+    assert W.error_in(e, "zh") == W.error_in(str(e), "zh") == said and W.error_in(e, "en") == str(e)
+    assert W.error_in(f"DataError: {e}", "zh") == "DataError: " + said
+    assert W.error_in(KeyError("lable"), "zh") == "'lable'" == W.Panel("zh").word("error", e=KeyError("lable"))[3:]
+    assert W.error_in(DataError("a problem of your own"), "zh") == "a problem of your own"
+    assert W.Panel("zh").word("error", e=e) == "出错：" + said
+
+
+ENGLISH = re.compile(r"[A-Za-z][a-z]+(?:[ ,;:]+[A-Za-z]?[a-z]+)+")
+
+
+def english(page, data=()):
+    "What a page of the Chinese interface says in English: two words or more that are no data"
+    seen = Tags(re.sub(r"<pre.*?</pre>", "", str(page), flags=re.S))
+    labels = [v for k, v in seen.attrs if k in ("aria-label", "title", "placeholder") and v]
+    texts = [t for t in [*seen.text, *labels] if not any(t.strip() in d for d in data)]
+    names = r"[“`][^”`]*[”`]|[a-z_]+(, [a-z_]+)+"       # in quotes, or listed
+    return [t for t in texts if ENGLISH.search(re.sub(names, "", t))]
+
+
+def test_the_chinese_inspector_speaks_chinese(tmp_path):
+    @mapper
+    def tidy(text):
+        return text.replace("号", "")
+
+    ds = Dataset.from_dict({"text": [f"第{i}号房间" for i in range(30)], "group": ["g"] * 3 + [None] * 27})
+    p = W.Inspector(tidy(add_uids(ds, "demo")), lang="zh", keep=tmp_path / "t.jsonl")
+    wish = dict(column="text", op="has", value="1")
+    for act, value in [("open", 1), ("search", "房"), ("view", "cards"), ("sort", "-#text"), ("tick", 2),
+                       ("page", "next"), ("filter", wish), ("only", None), ("column", "uid")]:
+        p.act(act, value)
+        assert not english(p.body(True)) and not english(p.still()) and not english(p.said)
+    for act, value in [("filter", dict(column="text", op="over", value="x")), ("nowhere", 1), ("column", "no"),
+                       ("filter", dict(column="text", op="matches", value="(")), ("sort", "no")]:
+        with pytest.raises(DataError) as e:
+            p.act(act, value)
+        assert not english(p.tell(e.value)), p.tell(e.value)
 
 
 # --- the widget ---
