@@ -150,17 +150,34 @@ def distinct_n(
 
 def self_bleu(
     texts: Sequence[str],
-    sample: int = 200,  # so many texts are compared with each other; the cost grows with its square
+    sample: int = 200,  # so many texts are compared with each other
     seed: int = 0,
 ) -> float:  # 0 to 100
     "Mean BLEU of each text against the others (Zhu et al. 2018); low is diverse."
-    (sacrebleu,) = need("sacrebleu", extra="augment")
+    sacrebleu, helpers = need("sacrebleu", "sacrebleu.metrics.helpers", extra="augment")
     if len(texts) < 2:
         raise DataError(f"{len(texts)} texts have no others to resemble", fix="give two or more")
     chosen = np.random.default_rng(seed).permutation(len(texts))[:sample]
     lines = [" ".join(texts[i][a:b].lower() for a, b in tokenize(texts[i])) for i in chosen]
-    bleu = sacrebleu.BLEU(effective_order=True, tokenize="none")
-    return float(np.mean([bleu.sentence_score(t, lines[:i] + lines[i + 1 :]).score for i, t in enumerate(lines)]))
+    bleu, grams = sacrebleu.BLEU(effective_order=True, tokenize="none"), []
+    most: dict[tuple, tuple[int, int]] = {}  # run of tokens -> its largest counts in two texts
+    for line in lines:
+        grams.append(helpers.extract_all_word_ngrams(line, 1, bleu.max_ngram_order))
+        for g, n in grams[-1][0].items():
+            first, second = most.get(g, (0, 0))
+            most[g] = (n, first) if n > first else (first, max(n, second))
+    return float(np.mean([_bleu_of(i, grams, most, bleu) for i in range(len(grams))]))
+
+
+def _bleu_of(i: int, grams: list[tuple], most: dict, bleu) -> float:
+    "What `bleu.sentence_score` says of text i against all others, without counting those anew."
+    (counts, length), matched, total = grams[i], [0] * bleu.max_ngram_order, [0] * bleu.max_ngram_order
+    for g, n in counts.items():
+        first, second = most[g]
+        total[len(g) - 1] += n
+        matched[len(g) - 1] += min(n, second if n == first else first)
+    others = [k for j, (_, k) in enumerate(grams) if j != i and k]
+    return bleu._compute_score_from_stats([length, bleu._get_closest_ref_len(length, others), *matched, *total]).score
 
 # %% ../nbs/55_gate.ipynb #a4611da9
 def mix(

@@ -106,14 +106,17 @@ _NORTH = _alone(  # North America: area code and exchange begin with 2 to 9
 _TEN = _alone(r"(?:\+?1|001)?[2-9]\d\d[2-9]\d{6}")
 _SEVEN = re.compile(r"\d(?:\D{0,3}\d){6}")
 _DATE = re.compile(r"(?:19|20)\d\d[-./ ]?\d{1,2}[-./ ]?\d{1,2}")
-_CALL = re.compile(
-    r"(?:tel|phone|mobile|cell|call|fax|whatsapp|电话|手机|联系|致电|热线|传真|号码)[^0-9+(]{0,12}\Z", re.I)
+_NAMED = re.compile("tel|phone|mobile|cell|call|fax|whatsapp|电话|手机|联系|致电|热线|传真|号码", re.I)
+_CALL = re.compile(rf"(?:{_NAMED.pattern})[^0-9+(]{{0,12}}\Z", re.I)
+
+
+_SIGN = re.compile(r"[-+()/x]")
 
 
 def _phones(text: str, regions: Sequence[str] = ("CN", "US")) -> Iterable[Found]:
     yield from (m.span() for p in (_MOBILE, _NORTH) for m in p.finditer(text))
     yield from (m.span() for m in _TEN.finditer(text) if _called(text, m.start()))
-    if not _SEVEN.search(text):
+    if not _SEVEN.search(text) or not (_SIGN.search(text) or _NAMED.search(text)):
         return
     import phonenumbers
 
@@ -126,7 +129,7 @@ def _phones(text: str, regions: Sequence[str] = ("CN", "US")) -> Iterable[Found]
 
 def _looks_dialled(text: str, start: int, number: str) -> bool:
     "Whether digits look like a phone number, not like an amount or an order."
-    return bool(re.search(r"[-+()/x]", number)) or _called(text, start)
+    return bool(_SIGN.search(number)) or _called(text, start)
 
 
 def _called(text: str, start: int) -> bool:
@@ -185,7 +188,26 @@ FINDERS: dict[str, Callable[[str], Iterable[Found]]] = {
     "PASSPORT": _spans(_PASSPORT, _NAMED_PASSPORT),
     "PHONE": _phones,
 }
-_HINT = re.compile(r"\d{4}|[@:=]|://|密码|口令|密钥|是|为|\d\.\d|\d[ )-]|AKIA|gh[pousr]_|sk-|eyJ|xox")
+# what a find of a kind cannot be without: quickly looked for, and absent from nearly every text
+_NAMES = ("pass", "pwd", "secret", "token", "key", "sig", "auth", "密码", "口令", "密钥", "://", "akia", "gh", "sk-",
+          "eyj", "xox", "ı", "i\u0307")  # the last two pass for an i where case is ignored
+
+
+def _names_a_secret(text: str) -> bool:
+    low = text.casefold()
+    return any(name in low for name in _NAMES)
+
+
+_NEEDS: dict[str, Callable[[str], object]] = {
+    "SECRET": _names_a_secret,
+    "EMAIL": lambda text: "@" in text,
+    "ID_CARD": re.compile(r"\d{17}").search,
+    "BANK_CARD": re.compile(r"\d{4}").search,
+    "IP": lambda text: text.count(":") > 1 or text.count(".") > 2,
+    "SSN": re.compile(r"\d{4}").search,
+    "PASSPORT": re.compile(r"\d{6}").search,
+    "PHONE": _SEVEN.search,
+}
 
 
 def find_pii(
@@ -197,9 +219,8 @@ def find_pii(
     kinds = list(FINDERS) if kinds is None else list(kinds)
     if unknown := [k for k in kinds if k not in FINDERS]:
         raise DataError(f"there is no kind {unknown[0]!r}", fix=f"use some of {', '.join(FINDERS)}")
-    plain, out = text.translate(WIDTHS["all"]), []  # １３８ -> 138, one character for one
-    if _HINT.search(plain):
-        out = [(a, b, k) for k in kinds for a, b in FINDERS[k](plain)]
+    plain = text if text.isascii() else text.translate(WIDTHS["all"])  # １３８ -> 138, one character for one
+    out = [(a, b, k) for k in kinds if k not in _NEEDS or _NEEDS[k](plain) for a, b in FINDERS[k](plain)]
     out += [(s["start"], s["end"], s["label"]) for s in (more(text) if more else [])]
     free, taken = [], [False] * len(text) if out else []
     for a, b, k in out:

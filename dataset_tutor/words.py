@@ -5,8 +5,10 @@
 # %% ../nbs/61_words.ipynb #f15bfcab
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -27,19 +29,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% ../nbs/61_words.ipynb #3a1e0358
-def _is_word(w: str) -> bool:
-    return any(c.isalnum() for c in w)
+@lru_cache(20_000)  # several counts of the same rows cut them once
+def _cut(text: str) -> tuple[str, ...]:
+    "The words of a text in lower case, with a blank before those that stand apart; nothing where a sign stands."
+    out, end = [], 0
+    for a, b in segment(text):
+        w = text[a:b].casefold().replace("’", "'")
+        out.append(sys.intern(f" {w}" if a > end else w) if any(map(str.isalnum, w)) else "")
+        end = b
+    return tuple(out)
 
 
 def _terms(text: str, n: int, stop: frozenset) -> list[str]:
     "The runs of n words of one text, folded to lower case."
+    if n == 1:
+        return [w for x in _cut(text) if x and (w := x.removeprefix(" ")) not in stop]
     out, run = [], []
-    for a, b in segment(text):
-        w = text[a:b].casefold().replace("’", "'")
-        run = [*run, (w, a, b)][-n:] if _is_word(w) else []
-        if len(run) == n and not {run[0][0], run[-1][0]} & stop:
-            blanks = ["" if i == 0 or run[i][1] == run[i - 1][2] else " " for i in range(n)]
-            out.append("".join(gap + w for gap, (w, *_) in zip(blanks, run)))
+    for x in _cut(text):
+        run = [*run, x][-n:] if x else []
+        if len(run) == n and not {run[0].removeprefix(" "), run[-1].removeprefix(" ")} & stop:
+            out.append("".join(run).removeprefix(" "))
     return out
 
 # %% ../nbs/61_words.ipynb #0db2988d
@@ -66,7 +75,7 @@ def count_words(
         counts[g] = Counter(chain.from_iterable(map(set, found) if unit == "rows" else found))
     total = sum(counts.values(), Counter())
     words = sorted(total, key=lambda w: (-total[w], w))
-    out = pd.DataFrame({g: np.fromiter((c[w] for w in words), np.int64, len(words)) for g, c in counts.items()},
+    out = pd.DataFrame({g: np.fromiter((c.get(w, 0) for w in words), np.int64, len(words)) for g, c in counts.items()},
                        index=pd.Index(words, name="word", dtype=object))
     out.attrs = {"rows": {g: len(at) for g, at in groups.items()}, "unit": unit, "n": n}
     return out

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from dataset_tutor import pipeline
-from dataset_tutor.acquisition import load
-from dataset_tutor.core import DataError, history, read_rows, story
+from dataset_tutor.acquisition import load, load_sample
+from dataset_tutor.core import DataError, history, read_rows, story, write_rows
 
 GOOD, BAD = ["很好看", "非常满意", "excellent plot", "房间干净"], ["太差了", "很失望", "terrible food", "房间很脏"]
 
@@ -88,7 +88,9 @@ def test_an_earlier_result_is_not_overwritten(result):
 
 
 def test_ner_writes_conll_that_reads_back(tmp_path):
-    rows, _, _ = pipeline._prepare("ner-zh", None, None, 60, 1, {}, lambda line: None)
+    raw = write_rows(load_sample("ner-zh", rows=200), tmp_path / "raw.parquet")
+    rows, _, _ = pipeline._prepare(raw, None, None, 60, 1, {}, lambda line: None)
+    assert len(rows) == 60 and any(rows["spans"])
     pipeline.write_conll(rows, tmp_path / "a.conll")
     back = load(tmp_path / "a.conll", lang="zh")
     entities = lambda ds: [[(r["text"][s["start"] : s["end"]], s["label"]) for s in r["spans"]] for r in ds]  # noqa: E731
