@@ -1,35 +1,45 @@
 """Operators beside those of nlpaug and nlpcda: children a second, on the same real sentences, one child of each.
 
-Usage: python benchmarks/augmentation.py [--rows 1000] [--runs 3] [--contextual FOLDER]
+Usage: python benchmarks/augmentation.py [--rows 1000] [--runs 3] [--contextual [FOLDER]]
 
-The peers are optional: `pip install --no-deps --target PEERS nlpaug==1.1.11 nltk jieba`, the folder `nlpcda` of the
-source archive nlpcda 2.5.8 beside them, and PEERS on PYTHONPATH. NLTK gets the same WordNet and tagger weights that
-the chapter uses, written into a temporary folder. Every operator is warmed up before it is timed, so that nobody pays
-for opening tables; every run has sentences that were not seen before, so that nobody gains from remembering.
+The peers are optional: `pip install --no-deps --target PEERS nlpaug==1.1.11 nltk jieba gdown`, the folder `nlpcda` of
+the source archive nlpcda 2.5.8 beside them, and PEERS on PYTHONPATH. NLTK gets the same WordNet and tagger weights
+that the chapter uses, written into a temporary folder. Every operator is warmed up before it is timed, so that nobody
+pays for opening tables; every run has sentences that were not seen before, so that nobody gains from remembering. Runs
+of the two alternate, so that a busy machine is unkind to both.
 
---contextual times contextual substitution with the masked language model in FOLDER (made of en-small if it is empty;
-speed does not ask what a model has learnt). nlpaug 1.1.11 breaks on Transformers 5, so run it twice: as it is, and with
-Transformers 4 in front of PYTHONPATH (`pip install --no-deps --target OLD transformers==4.46.3 tokenizers==0.20.3
-huggingface_hub==0.26.5`). Each run times whichever of the two works there. The second half has not been run to its end
-yet: `datasets` wants a newer huggingface_hub than Transformers 4 does, so it needs an environment of its own.
+What is compared with what: nlpcda's swap and homophones work on single characters and cut no words, so they stand
+beside `unit="characters"`; `homophones` as it is by default cuts words first and stands below. nlpcda's deletion cuts
+words and deletes single characters among them; it stands beside `unit="words"`. All operators here keep spans and
+return edits, which no peer does.
+
+--contextual times contextual substitution with the masked language model in FOLDER: by default the one that chapter 52
+trains, or else `en-small` with an untrained head, since speed does not ask what a model has learnt. nlpaug 1.1.11
+breaks on Transformers 5, which renamed the class of fast tokenisers: nlpaug looks for "TokenizerFast" in its name and
+otherwise calls methods that are gone. The two methods are replaced here by calls that cost less than the old ones.
 """
 import argparse
 import contextlib
+import difflib
 import io
 import json
 import os
 import random
+import re
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-from dataset_tutor import augmentation, grammar
+import torch
+
+from dataset_tutor import augmentation, generation, grammar
 from dataset_tutor.acquisition import load_sample
-from dataset_tutor.assets import fetch
+from dataset_tutor.assets import cache_dir, fetch
 from dataset_tutor.augmentation import OPERATORS, lots
 from dataset_tutor.cleaning import drop_duplicates
 from dataset_tutor.core import show_progress
+from dataset_tutor.models import load_pretrained
 
 
 def sentences(lang: str, n: int) -> list[str]:
@@ -39,7 +49,8 @@ def sentences(lang: str, n: int) -> list[str]:
 
 
 def ours(name: str, **options):
-    op = OPERATORS[name](**options)
+    "Children by one of our operators: lots, edits, and the new text."
+    op = (OPERATORS.get(name) or getattr(generation, name))(**options)
     return lambda texts: [augmentation.Edited(t, e) for t, e in zip(texts, op.edits(
         texts, [lots(0, t, name, 0) for t in texts], [()] * len(texts)))]
 
@@ -64,13 +75,15 @@ def nltk_data(folder: Path):
 
 
 def by_nlpaug() -> dict:
-    "nlpaug's augmenters with its defaults, one child each."
+    "nlpaug's augmenters on as large a share of the words as ours, one child each."
     import nlpaug.augmenter.char as nac
     import nlpaug.augmenter.word as naw
 
-    made = {"synonyms": naw.SynonymAug(aug_src="wordnet"), "random_swap": naw.RandomWordAug(action="swap"),
-            "random_deletion": naw.RandomWordAug(action="delete"), "keyboard_noise": nac.KeyboardAug(),
-            "ocr_noise": nac.OcrAug(), "spelling_noise": naw.SpellingAug()}
+    made = {"synonyms": naw.SynonymAug(aug_src="wordnet", aug_p=0.1),
+            "random_swap": naw.RandomWordAug(action="swap", aug_p=0.1),
+            "random_deletion": naw.RandomWordAug(action="delete", aug_p=0.1),
+            "keyboard_noise": nac.KeyboardAug(aug_word_p=0.1), "ocr_noise": nac.OcrAug(aug_word_p=0.1),
+            "spelling_noise": naw.SpellingAug(aug_p=0.1)}
     return {name: (lambda texts, a=a: [a.augment(t) for t in texts]) for name, a in made.items()}
 
 
@@ -85,61 +98,98 @@ def by_nlpcda() -> dict:
     return {name: (lambda texts, a=a: [a.replace(t) for t in texts]) for name, a in made.items()}
 
 
-def rate(work, texts: list[str], runs: int) -> tuple[float, float, float]:
-    "Children a second: median, least and most of the runs, each on its own sentences."
-    work(texts[:50])
-    size, speeds = (len(texts) - 50) // runs, []
+# what stands beside what: the line's name, our operator, its options, and the peer's operator by our name for it
+CHARACTERS = {"unit": "characters"}
+LINES = {"en": [(n, n, {}, n) for n in ("synonyms", "random_swap", "random_deletion", "keyboard_noise", "ocr_noise",
+                                        "spelling_noise")],
+         "zh": [("synonyms", "synonyms", {}, "synonyms"),
+                ("swap, characters", "random_swap", CHARACTERS, "random_swap"),
+                ("deletion, words", "random_deletion", {}, "random_deletion"),
+                ("deletion, characters", "random_deletion", CHARACTERS, "random_deletion"),
+                ("homophones, characters", "homophones", CHARACTERS, "homophones"),
+                ("homophones, words", "homophones", {}, "homophones")]}
+
+
+def speeds(works: list, texts: list[str], runs: int) -> list[list[float]]:
+    "Children a second of each, run by run in turn; each run on its own sentences."
+    for work in works:
+        work(texts[:50])
+    size, out = (len(texts) - 50) // runs, [[] for _ in works]
     for i in range(runs):
         some = texts[50 + i * size : 50 + (i + 1) * size]
-        began = time.perf_counter()
-        work(some)
-        speeds.append(len(some) / (time.perf_counter() - began))
-    return statistics.median(speeds), min(speeds), max(speeds)
+        for work, found in zip(works, out):
+            augmentation._all_units.cache_clear()
+            augmentation._tagged.cache_clear()
+            began = time.perf_counter()
+            work(some)
+            found.append(len(some) / (time.perf_counter() - began))
+    return out
+
+
+def show(name: str, found: list[list[float]]):
+    "Medians, least and most, and the median of the runs' ratios."
+    cells = [f"{statistics.median(f):,.0f} ({min(f):,.0f} to {max(f):,.0f})" for f in found]
+    times = [a / b for a, b in zip(*found)]
+    print(f"{name:<24}{cells[0]:>32}{cells[1]:>32}{statistics.median(times):>8.1f}", flush=True)
 
 
 def compare(lang: str, peer: str, peers: dict, rows: int, runs: int):
     texts = sentences(lang, rows * runs + 50)
     print(f"\n{lang}: {rows:,} sentences a run, {runs} runs, {sum(map(len, texts)) / len(texts):.0f} characters each")
-    print(f"{'':<18}{'here, children/s':>32}{peer + ', children/s':>32}{'times':>8}")
-    for name, theirs in peers.items():
-        options = {"unit": "characters"} if lang == "zh" and name.startswith("random_") else {}
-        a, b = rate(ours(name, **options), texts, runs), rate(theirs, texts, runs)
-        show = [f"{m:,.0f} ({low:,.0f} to {high:,.0f})" for m, low, high in (a, b)]
-        print(f"{name:<18}{show[0]:>32}{show[1]:>32}{a[0] / b[0]:>8.1f}", flush=True)
+    print(f"{'':<24}{'here, children/s':>32}{peer + ', children/s':>32}{'times':>8}")
+    for line, name, options, theirs in LINES[lang]:
+        show(line, speeds([ours(name, **options), peers[theirs]], texts, runs))
 
 
-def contextual(folder: Path, rows: int, runs: int):
-    "One of the two, by the version of Transformers that is installed."
-    import transformers
+def masked_model(folder: Path | None) -> Path:
+    "The masked language model to ask."
+    trained = cache_dir("runs", "en-mlm")
+    folder = folder or (trained if (trained / "config.json").exists() else cache_dir("runs", "en-mlm-untrained"))
+    if not (folder / "config.json").exists():
+        for thing in (load_pretrained("BertForMaskedLM", "en-small"), load_pretrained("AutoTokenizer", "en-small")):
+            thing.save_pretrained(folder)
+    return folder
 
-    texts, name = sentences("en", rows * runs + 50), f"Transformers {transformers.__version__}"
-    if int(transformers.__version__.split(".")[0]) >= 5:
-        from dataset_tutor import generation
-        from dataset_tutor.models import load_pretrained
 
-        if not (folder / "config.json").exists():
-            for thing in (load_pretrained("BertForMaskedLM", "en-small"), load_pretrained("AutoTokenizer", "en-small")):
-                thing.save_pretrained(folder)
-        found, who = rate(ours("contextual_words", model=str(folder), least=0.0), texts, runs), generation.__name__
-    else:
-        import nlpaug.augmenter.word as naw
+def contextual_by_nlpaug(folder: Path):
+    "nlpaug's substitution with the share of words, the number of candidates and the batches that we use."
+    import nlpaug.augmenter.word as naw
+    from nlpaug.model.lang_models import bert
 
-        # a folder whose name holds "bert", so that nlpaug knows what it is; its defaults, and batches as here
-        theirs = naw.ContextualWordEmbsAug(model_path=str(folder), model_type="bert", aug_p=0.1, batch_size=32)
-        found, who = rate(theirs.augment, texts, runs), "nlpaug"
-    print(f"contextual substitution, {rows:,} sentences a run, {runs} runs, {name}")
-    print(f"{who}: {found[0]:,.1f} children a second ({found[1]:,.1f} to {found[2]:,.1f})")
+    bert.Bert.token2id = lambda self, token: self.tokenizer.backend_tokenizer.token_to_id(token)
+    bert.Bert.id2token = lambda self, number: self.tokenizer.backend_tokenizer.id_to_token(int(number))
+    return naw.ContextualWordEmbsAug(model_path=str(folder), model_type="bert", aug_p=0.1, top_k=10, batch_size=32)
+
+
+def changed(texts: list[str], children: list[str]) -> float:
+    "The share of words that are others now."
+    words = [re.findall(r"[a-z0-9]+", t.lower()) for t in texts]
+    same = sum(m.size for a, c in zip(words, children) for m in difflib.SequenceMatcher(
+        None, a, re.findall(r"[a-z0-9]+", c.lower()), autojunk=False).get_matching_blocks())
+    return 1 - same / sum(map(len, words))
+
+
+def contextual(folder: Path | None, rows: int, runs: int):
+    "Both with the same model on the same sentences."
+    folder, texts = masked_model(folder), sentences("en", rows * runs + 50)
+    op, theirs = ours("contextual_words", model=str(folder), top=10, least=0.0), contextual_by_nlpaug(folder)
+    print(f"contextual substitution: {rows:,} sentences a run, {runs} runs, model {folder.name}, "
+          f"torch with {torch.get_num_threads()} threads")
+    print(f"{'':<24}{'here, children/s':>32}{'nlpaug, children/s':>32}{'times':>8}")
+    show("contextual_words", speeds([op, theirs.augment], texts, runs))
+    a, b = (changed(texts[:50], work(texts[:50])) for work in (op, theirs.augment))
+    print(f"words changed: {a:.1%} here, {b:.1%} by nlpaug")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--contextual", type=Path)
+    parser.add_argument("--contextual", type=Path, nargs="?", const=False)
     args = parser.parse_args()
     show_progress(False)
-    if args.contextual:
-        contextual(args.contextual, args.rows, args.runs)
+    if args.contextual is not None:
+        contextual(args.contextual or None, args.rows, args.runs)
         return
     with tempfile.TemporaryDirectory() as folder:
         nltk_data(Path(folder))

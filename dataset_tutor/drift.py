@@ -65,10 +65,15 @@ def _p(seen: float, chance: np.ndarray) -> float:
 
 
 def _js_of_deals(table, deals: np.ndarray) -> np.ndarray:
-    "The distance of the two sets of each deal."
-    total = np.asarray(table.sum(0)).ravel()
-    first = np.asarray((table.T @ deals.T).T)
-    return np.array([js_terms(f, total - f).sum() ** 0.5 for f in first])
+    "The distance of the two sets of each deal. What stands in one set only adds half its share, without a logarithm."
+    total, out = np.asarray(table.sum(0)).ravel(), []
+    for f in np.asarray((table.T @ deals.T).T):
+        both = (f > 0) & (f < total)
+        p, q = f[both] / max(1, f.sum()), (total - f)[both] / max(1, (total - f).sum())
+        m = (p + q) / 2
+        shared = p @ np.log2(p / m) + q @ np.log2(q / m)
+        out.append(max(0, shared + 2 - p.sum() - q.sum()) / 2)
+    return np.array(out) ** 0.5
 
 # %% ../nbs/44_drift.ipynb #8eba0bde
 def auc_interval(

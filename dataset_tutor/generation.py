@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .assets import cache_dir
-from .augmentation import _HAS_CJK, _at_random, _bears_label, _count, free_units, lots, operator
+from .augmentation import Lots, _at_random, _bears_label, _count, _HAS_CJK, free_units, lots, operator
 from .core import DataError, Edit, make_uid, step
 from .distribution import require_split
 from .models import _batches, _stamp, load_pretrained, need, pick_device
@@ -77,10 +76,16 @@ def _gap_logits(texts: Sequence[str], gaps: Sequence[Sequence[tuple[int, int]]],
     enc = tokenizer(shown, padding=True, truncation=True, max_length=512, return_tensors="pt").to(device)
     with torch.inference_mode():
         at = enc["input_ids"] == tokenizer.mask_token_id
-        found = net(**enc).logits[at].float().cpu().numpy()
+        found = _words_at(net, enc, at).float().cpu().numpy()
     sizes = at.sum(1).tolist()
     rows = np.split(found, np.cumsum(sizes)[:-1])
     return [r if len(r) == len(g) else r[:0] for r, g in zip(rows, gaps)]  # a gap was cut off: this text is left alone
+
+
+def _words_at(net, enc, at):
+    "Logits at some pieces only, where the model's head stands by itself: it costs as much as six small layers."
+    head = getattr(net, "cls", None) or getattr(net, "lm_head", None)
+    return net(**enc).logits[at] if head is None else head(net.base_model(**enc)[0][at])
 
 
 def _writer_gaps(texts, gaps, tokenizer, device: str) -> list:
@@ -104,16 +109,22 @@ def _with_gaps(text: str, gaps: Sequence[tuple[int, int]], mask: str) -> str:
     return "".join([*out, text[at:]])
 
 # %% ../nbs/52_generation.ipynb #c2038212
-def _pick(logits: np.ndarray, tokenizer, rng: random.Random, old: str, chinese: bool, top: int, least: float):
+def _likeliest(rows: Sequence[np.ndarray], n: int) -> list[tuple[list[int], list[float]]]:
+    "For all gaps of some texts at once: the pieces that fit best, and their probabilities."
+    (torch,) = need("torch")
+    logits = torch.from_numpy(np.concatenate(rows))
+    p, pieces = logits.softmax(-1).topk(min(n, logits.shape[1]))
+    return list(zip(pieces.tolist(), p.tolist()))
+
+
+def _pick(pieces: list[int], p: list[float], tokenizer, rng: Lots, old: str, chinese: bool, top: int, least: float):
     "One of the likeliest words that is not the old one; None where nothing is likely enough."
-    p = np.exp(logits - logits.max())
-    p /= p.sum()
     found = []
-    for i in np.argpartition(-p, min(4 * top, len(p) - 1))[: 4 * top].tolist():
-        word = tokenizer.convert_ids_to_tokens(i).replace("\u0120", "").replace("\u2581", "")
+    for word, x in zip(tokenizer.convert_ids_to_tokens(pieces), p):
+        word = word.replace("\u0120", "").replace("\u2581", "")
         fits = bool(_HAS_CJK.fullmatch(word)) if chinese else word.isascii() and word.isalpha()
-        if fits and word.lower() != old.lower() and not _bears_label(word) and p[i] >= least:
-            found.append((p[i], word))
+        if x >= least and fits and word.lower() != old.lower() and not _bears_label(word):
+            found.append((x, word))
     found = sorted(found, reverse=True)[:top]
     return rng.choices([w for _, w in found], [x for x, _ in found])[0] if found else None
 
@@ -131,10 +142,11 @@ def _fill(texts, rngs, gaps, model: str | None, top: int, least: float, batch_si
             some = [mine[k] for k in part]
             tokenizer = _loaded("AutoModelForMaskedLM", str(name), device)[0]
             found = _gap_logits([texts[i] for i in some], [gaps[i] for i in some], str(name), device)
+            likely = iter(_likeliest(found, 4 * top))
             for i, rows in zip(some, found):
-                for (a, b), logits in zip(gaps[i], rows):
+                for (a, b), best in zip(gaps[i][: len(rows)], likely):
                     old = texts[i][a:b]
-                    new = _pick(logits, tokenizer, rngs[i], old or texts[i][a : a + 1], chinese, top, least)
+                    new = _pick(*best, tokenizer, rngs[i], old or texts[i][a : a + 1], chinese, top, least)
                     if new:
                         new = new.capitalize() if old[:1].isupper() and not chinese else new
                         glue = " " if not old and not chinese else ""
@@ -145,7 +157,7 @@ def _fill(texts, rngs, gaps, model: str | None, top: int, least: float, batch_si
 @operator(batched=True)
 def contextual_words(
     texts: Sequence[str],
-    rngs: Sequence[random.Random],
+    rngs: Sequence[Lots],
     spans: Sequence[Sequence[dict]],
     *,
     model: str | None = None,  # a masked language model; None: zh-small for Chinese, and an error for English
@@ -168,7 +180,7 @@ def contextual_words(
 @operator(batched=True)
 def contextual_insertion(
     texts: Sequence[str],
-    rngs: Sequence[random.Random],
+    rngs: Sequence[Lots],
     spans: Sequence[Sequence[dict]],
     *,
     model: str | None = None,  # as above
@@ -187,7 +199,7 @@ def contextual_insertion(
     return _fill(texts, rngs, gaps, model, top, least, batch_size, device)
 
 # %% ../nbs/52_generation.ipynb #9d7bfc0b
-def _top_p(logits: np.ndarray, rng: random.Random, p: float) -> int:
+def _top_p(logits: np.ndarray, rng: Lots, p: float) -> int:
     "A piece drawn from the likeliest that together have probability p."
     x = np.exp(logits - logits.max())
     x /= x.sum()
@@ -196,7 +208,7 @@ def _top_p(logits: np.ndarray, rng: random.Random, p: float) -> int:
     return int(rng.choices(kept.tolist(), x[kept].tolist())[0])
 
 
-def _written(texts: Sequence[str], rngs: Sequence[random.Random], p: float, device: str) -> list[str]:
+def _written(texts: Sequence[str], rngs: Sequence[Lots], p: float, device: str) -> list[str]:
     "A paraphrase of each text, character by character, all texts in step."
     tokenizer, _ = _loaded("AutoModelForMaskedLM", WRITER, device)
     sources = [tokenizer(t)["input_ids"] for t in texts]
@@ -217,7 +229,7 @@ def _written(texts: Sequence[str], rngs: Sequence[random.Random], p: float, devi
 @operator(batched=True)
 def paraphrase(
     texts: Sequence[str],
-    rngs: Sequence[random.Random],
+    rngs: Sequence[Lots],
     spans: Sequence[Sequence[dict]],
     *,
     model: str | None = None,  # a text-to-text model by folder or name; None: zh-small, for Chinese
@@ -303,7 +315,7 @@ def _answers(texts: Sequence[str], model: str | Path, device: str, batch_size: i
 @operator(batched=True)
 def back_translation(
     texts: Sequence[str],
-    rngs: Sequence[random.Random],
+    rngs: Sequence[Lots],
     spans: Sequence[Sequence[dict]],
     *,
     there: str,  # the model that translates into the other language, by folder or hub name

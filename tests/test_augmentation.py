@@ -1,5 +1,8 @@
 """Children: span-true, the same on every machine, of training rows only, never equal to a row that is known."""
 
+import random
+from collections import Counter
+
 import pytest
 from datasets import ClassLabel, Dataset, Value
 from hypothesis import given
@@ -57,10 +60,14 @@ def surfaces(text, spans):
     return [(text[s["start"] : s["end"]], s["label"]) for s in spans]
 
 
-@given(tagged(), st.sampled_from(OUTSIDE), st.integers(0, 5), st.sampled_from([0.1, 0.5, 1.0]))
-def test_what_is_outside_changes_and_what_is_inside_stays(row, name, seed, rate):
-    text, spans = row
-    child = OPERATORS[name](text, spans=spans, seed=seed, rate=rate)
+BY_CHARACTERS = ["random_swap", "random_deletion", "homophones"]
+WAYS = [(name, {}) for name in OUTSIDE] + [(name, {"unit": "characters"}) for name in BY_CHARACTERS]
+
+
+@given(tagged(), st.sampled_from(WAYS), st.integers(0, 5), st.sampled_from([0.1, 0.5, 1.0]))
+def test_what_is_outside_changes_and_what_is_inside_stays(row, way, seed, rate):
+    (text, spans), (name, options) = row, way
+    child = OPERATORS[name](text, spans=spans, seed=seed, rate=rate, **options)
     moved, lost = move_spans(spans, child.edits)
     assert not lost and surfaces(child, moved) == surfaces(text, spans)
     check_spans(child, moved, flat=True)
@@ -99,6 +106,43 @@ def test_a_swap_keeps_every_character_and_a_deletion_adds_none(text, unit, seed)
     assert sorted(random_swap(text, unit=unit, seed=seed)) == sorted(text)
     left = random_deletion(text, unit=unit, seed=seed, rate=0.5)
     assert len(left) <= len(text) and (len(free_units(left, unit=unit)) > 0 or not free_units(text, unit=unit))
+
+
+@given(st.lists(tagged(), max_size=5), st.sampled_from(BY_CHARACTERS), st.integers(0, 3))
+def test_characters_are_drawn_for_each_text_alone(rows, name, seed):
+    "Together, one by one, with a plain generator: the same lots"
+    op, texts, spans = OPERATORS[name](unit="characters", rate=0.3), [t for t, _ in rows], [s for _, s in rows]
+    together = op.edits(texts, [lots(seed, i) for i in range(len(rows))], spans)
+    assert together == [op.edits([t], [lots(seed, i)], [s])[0] for i, (t, s) in enumerate(rows)]
+    back = op.edits(texts[::-1], [lots(seed, i) for i in range(len(rows))][::-1], spans[::-1])
+    assert together == back[::-1]
+    for text, edits in zip(texts, op.edits(texts, [random.Random(seed) for _ in rows], spans)):
+        assert all(0 <= a < b <= len(text) for a, b, _ in edits)
+
+
+def test_how_many_characters_and_which():
+    text, chosen = "房间很大也很干净但是早餐一般" * 10, Counter()
+    for seed in range(60):
+        child = augmentation.homophones(text, unit="characters", rate=0.1, seed=seed)
+        assert len(child.edits) == 14 and all(text[a:b] != new and len(new) == 1 for a, b, new in child.edits)
+        chosen.update(a for a, *_ in child.edits)
+        assert len(random_deletion(text, unit="characters", spare=False, seed=seed)) == 126
+        gone = random_deletion(text, unit="characters", rate=1.0, seed=seed)
+        assert set(gone) >= set("很但") and len(gone) < len(text)   # what bears the label is spared
+        moved = random_swap(text, unit="characters", rate=0.1, seed=seed)
+        assert sum(a != b for a, b in zip(text, moved)) == len(moved.edits) <= 28
+    assert len(chosen) > 134 and max(chosen.values()) < 20   # each 6 times expected
+    assert random_deletion("好 坏 书 店", unit="characters", rate=1.0, spare=False, seed=1).count("  ") == 0
+
+
+def test_many_characters_and_any_number_of_processes():
+    long = ["书店" * 200_000, "", "很好", "a"]
+    for name in BY_CHARACTERS:
+        made = OPERATORS[name](unit="characters").edits(long, [lots(0, i) for i in range(4)], [()] * 4)
+        assert 30_000 < len(made[0]) <= 80_000 and made[1] == made[3] == []
+    ds = split(load_sample("reviews-zh", rows=80).filter(lambda r: r["text"]), seed=0)
+    ops = [OPERATORS[name](unit="characters") for name in BY_CHARACTERS]
+    assert augment(ds, ops, seed=1).to_dict() == augment(ds, ops, seed=1, num_proc=2).to_dict()
 
 
 @pytest.mark.parametrize("text", ["", " ", "a", "好", "😀", "\u0301", "Ｗ"])
@@ -310,5 +354,10 @@ def test_empty_and_missing():
 
 def test_lots_depend_on_the_key_alone():
     assert lots(1, "a").random() == lots(1, "a").random() != lots(1, "b").random()
+    rng, same = lots("x"), random.Random(lots("x").number)
+    assert [rng.random(), rng.choice("abc"), rng.sample(range(9), 3)] == [
+        same.random(), same.choice("abc"), same.sample(range(9), 3)]
+    with pytest.raises(AttributeError):
+        rng.nothing()
     assert random_insertion("the film is a joy", seed=1) == random_insertion("the film is a joy", seed=1)
     assert len({str(shuffle_segments("one two three four", seed=s, rate=1.0)) for s in range(9)}) > 3

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from dataset_tutor.core import DataError, add_uids
 from dataset_tutor.drift import (
     _deals,
+    _js_of_deals,
     _mmd_of_deals,
     _shares,
     _steps,
@@ -45,6 +46,19 @@ def test_auc_is_scikit_learns(a, b):
     auc, low, high = auc_interval(np.array(a), np.array(b))
     assert auc == pytest.approx(roc_auc_score([0] * len(a) + [1] * len(b), a + b))
     assert 0 <= low <= auc <= high <= 1
+
+
+def test_distances_of_deals_are_the_sums_of_their_terms():
+    from scipy.sparse import csr_array
+
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.1, (50, 300)).astype(np.int32)
+    deals, total = _deals(20, 30, 40, rng), counts.sum(0)
+    want = [js_terms(f, total - f).sum() ** 0.5 for f in deals @ counts]
+    np.testing.assert_allclose(_js_of_deals(csr_array(counts), deals), want, atol=1e-12)
+    alike = np.tile(counts[:25], (2, 1))   # the same rows on both sides
+    half = np.repeat([1, 0], 25)[None].astype(np.float32)
+    assert _js_of_deals(csr_array(alike), half)[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_delongs_interval_holds_the_truth():
