@@ -19,8 +19,9 @@ from .agreement import agreement, most_disputed, span_agreement
 from .annotation import Session, check_answer, make_votes, vote_kind
 from .core import DataError, pick_rows
 from .guidelines import Guideline, Label, draft_guideline, span_faults, to_html
+from .interface import said_in
 from .models import need
-from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, said_in, show, tag
+from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, show, tag
 
 # %% auto #0
 __all__ = ['WORDS', 'clusters', 'SpanEditor', 'Annotator', 'annotate', 'Answer', 'Chooser', 'Adjudicator', 'adjudicate',

@@ -14,9 +14,10 @@ from dataset_tutor.augmentation import OPERATORS
 from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing, normalize_whitespace
 from dataset_tutor.core import VERBS, DataError, LeakageError, add_uids, records
 from dataset_tutor.distribution import require_split, split
+from dataset_tutor.interface import said_in
 from dataset_tutor.noise import clean_html, filter_length
 from dataset_tutor.recipes import from_yaml
-from dataset_tutor.widgets import WORDS, said_in
+from dataset_tutor.widgets import WORDS
 
 WORDS_EN = ["room", "clean", "quiet", "late", "cold", "kind", "far", "bright", "small", "new", "loud", "soft"]
 

@@ -17,6 +17,7 @@ from run_notebooks import ROOT, notebooks
 
 from dataset_tutor import widgets as W
 from dataset_tutor.core import DataError, add_uids, escape, mapper
+from dataset_tutor.interface import SENTENCES, error_in, said_in
 from dataset_tutor.tagging import check_spans
 
 HOSTILE = ["<script>x</script>", "<img src=x onerror='x'>", "</style></table></div><h1>out</h1>", "\u202egnp.exe\u2066",
@@ -175,14 +176,14 @@ def is_chinese(text):
 def test_every_error_that_a_widget_can_show_has_a_translation(module):
     found = errors_of(module)
     assert found
-    assert not [s for s in found if not is_chinese(W.said_in(s, "zh")) and not CODE.fullmatch(s)]
+    assert not [s for s in found if not is_chinese(said_in(s, "zh")) and not CODE.fullmatch(s)]
 
 
 def test_a_translation_has_the_gaps_of_its_sentence():
-    for english, other in W.SENTENCES.items():
+    for english, other in SENTENCES.items():
         assert set(W._GAP.findall(english)) == set(W._GAP.findall(other)), english
         assert is_chinese(other) or CODE.fullmatch(other) or "κ" in other or "α" in other, english
-        assert W.said_in(english, "en") == english
+        assert said_in(english, "en") == english
 
 
 @pytest.mark.parametrize("text, said", [
@@ -192,23 +193,23 @@ def test_a_translation_has_the_gaps_of_its_sentence():
     ("dropped, holds personal data: PHONE", "删除：含个人信息：PHONE"), ("", ""), ("unknown", "unknown"),
     ("holds similarity 0.5", "含有 similarity 0.5")])
 def test_sentences_are_recognised_and_what_is_not_stays(text, said):
-    assert W.said_in(text, "zh") == said and W.said_in(text, "en") == text
+    assert said_in(text, "zh") == said and said_in(text, "en") == text
 
 
 @given(st.text(), st.text(max_size=20))
 def test_anything_can_be_said_and_data_is_left_alone(text, value):
-    assert isinstance(W.said_in(text, "zh"), str) and isinstance(W.error_in(text, "zh"), str)
-    shown = W.said_in(f"the text is a placeholder: {value}", "zh")
+    assert isinstance(said_in(text, "zh"), str) and isinstance(error_in(text, "zh"), str)
+    shown = said_in(f"the text is a placeholder: {value}", "zh")
     assert ";" in value or not value or shown == f"文本只是占位符：{value}"
 
 
 def test_errors_are_said_part_by_part_also_from_a_file():
     e = DataError("there are no rows to work on", "label", "ab12", "load some, and look at one row or more")
     said = "列 'label'，行 ab12：没有可处理的行。解决办法：请载入数据，并至少查看一行"
-    assert W.error_in(e, "zh") == W.error_in(str(e), "zh") == said and W.error_in(e, "en") == str(e)
-    assert W.error_in(f"DataError: {e}", "zh") == "DataError: " + said
-    assert W.error_in(KeyError("lable"), "zh") == "'lable'" == W.Panel("zh").word("error", e=KeyError("lable"))[3:]
-    assert W.error_in(DataError("a problem of your own"), "zh") == "a problem of your own"
+    assert error_in(e, "zh") == error_in(str(e), "zh") == said and error_in(e, "en") == str(e)
+    assert error_in(f"DataError: {e}", "zh") == "DataError: " + said
+    assert error_in(KeyError("lable"), "zh") == "'lable'" == W.Panel("zh").word("error", e=KeyError("lable"))[3:]
+    assert error_in(DataError("a problem of your own"), "zh") == "a problem of your own"
     assert W.Panel("zh").word("error", e=e) == "出错：" + said
 
 
