@@ -17,6 +17,7 @@ __all__ = ['SENTENCES', 'said_in', 'error_in']
 SENTENCES: dict[str, str] = {}  # English, with {names} for what is put in -> Chinese
 _GAP = re.compile(r"\{(\w+)\}")
 _LONGEST = 2000  # characters; a longer text is data, and patterns with gaps would take long over it
+_FILL = {"one": r"\S+?"}  # gaps that hold a single word; all others hold anything
 _NESTED = ("e", "k", "why")  # gaps that hold a sentence; all others hold data, which stays as it is
 
 
@@ -25,8 +26,8 @@ def _patterns(size: int) -> list[tuple[re.Pattern, str]]:
     "The sentences with gaps as patterns, those with the most fixed letters first; `size` is that of the table."
     gapped = sorted((e for e in SENTENCES if _GAP.search(e)), key=lambda e: -len(_GAP.sub("", e)))
     def pattern(english):
-        parts = _GAP.split(english)
-        return re.compile("".join(f"(?P<{p}>.+?)" if i % 2 else re.escape(p) for i, p in enumerate(parts)), re.S)
+        parts = enumerate(_GAP.split(english))
+        return re.compile("".join(f"(?P<{p}>{_FILL.get(p, '.+?')})" if i % 2 else re.escape(p) for i, p in parts), re.S)
     return [(pattern(e), SENTENCES[e]) for e in gapped]
 
 
@@ -273,7 +274,7 @@ SENTENCES |= {
     "there are no rows to work on": "没有可处理的行",
     "load some, and look at one row or more": "请载入数据，并至少查看一行",
     "{s}: {v} cannot be read": "{s}：无法读取 {v}", "{s}: {o} cannot be {v}": "{s}：{o} 不能是 {v}",
-    "{o} is {k}": "{o} 应为{k}", "it is {k}": "应为{k}", "a list, such as a, b": "列表，如 a, b",
+    "{one} is {k}": "{one} 应为{k}", "it is {k}": "应为{k}", "a list, such as a, b": "列表，如 a, b",
     "pairs, such as {a: b}": "键值对，如 {a: b}", "a list, such as [0.7, 1.0]": "列表，如 [0.7, 1.0]",
     "true or false": "true 或 false", "a number": "数值", "a whole number": "整数", "a value in YAML": "YAML 值",
     "there is no step with the number {n}": "没有编号为 {n} 的步骤",
@@ -330,6 +331,10 @@ SENTENCES |= {
 
 # %% ../nbs/58_interface.ipynb #a22bba70
 SENTENCES |= {
+    "this column is there already": "此列已存在",
+    "test={a}, validation={b} is not possible with {n} folds": "test={a}、validation={b} 在 {n} 折时不可行",
+    "the families end at {n} moments only, so there is no place for two cuts":
+        "亲缘行只结束于 {n} 个时刻，放不下两个切分点",
     "there is no such column to stratify by": "没有这样的列可用于分层",
     "split the rows before this one, or remove the column on purpose": "请先划分这些行，或有意删除此列",
     "{s} are not three shares that sum to 1": "{s} 不是和为 1 的三个比例",
@@ -341,7 +346,7 @@ SENTENCES |= {
     "other sizes, a finer group, or strict=False for the nearest split: {s} rows":
         "改变大小、用更细的分组，或用 strict=False 取最接近的划分：{s} 行",
     "class {c} has {n} rows in fewer than {k} families and cannot stand in each part":
-        "类别 {c} 的 {n} 行不足 {k} 组亲缘行，无法出现在每一部分",
+        "类别 {c} 的 {n} 行不足{k}组亲缘行，无法出现在每一部分",
     "two": "两", "three": "三",
     "merge it with another class, collect more, or strict=False for the nearest split: {s} rows, of this class {t}":
         "与其他类别合并、收集更多，或用 strict=False 取最接近的划分：{s} 行，其中该类别 {t}",

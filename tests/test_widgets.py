@@ -17,7 +17,7 @@ from run_notebooks import ROOT, notebooks
 
 from dataset_tutor import widgets as W
 from dataset_tutor.core import DataError, add_uids, escape, mapper
-from dataset_tutor.interface import SENTENCES, error_in, said_in
+from dataset_tutor.interface import _GAP, SENTENCES, error_in, said_in
 from dataset_tutor.tagging import check_spans
 
 HOSTILE = ["<script>x</script>", "<img src=x onerror='x'>", "</style></table></div><h1>out</h1>", "\u202egnp.exe\u2066",
@@ -181,7 +181,7 @@ def test_every_error_that_a_widget_can_show_has_a_translation(module):
 
 def test_a_translation_has_the_gaps_of_its_sentence():
     for english, other in SENTENCES.items():
-        assert set(W._GAP.findall(english)) == set(W._GAP.findall(other)), english
+        assert set(_GAP.findall(english)) == set(_GAP.findall(other)), english
         assert is_chinese(other) or CODE.fullmatch(other) or "κ" in other or "α" in other, english
         assert said_in(english, "en") == english
 
