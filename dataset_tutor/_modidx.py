@@ -880,6 +880,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'dataset_tutor.core.Story': ('core.html#story', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Story.__repr__': ('core.html#story.__repr__', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Story._repr_html_': ('core.html#story._repr_html_', 'dataset_tutor/core.py'),
+                                    'dataset_tutor.core.Story.to_html': ('core.html#story.to_html', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Verb': ('core.html#verb', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Verb.__call__': ('core.html#verb.__call__', 'dataset_tutor/core.py'),
                                     'dataset_tutor.core.Verb.__init__': ('core.html#verb.__init__', 'dataset_tutor/core.py'),

@@ -735,14 +735,21 @@ class Story:
             lines.append(f"  {e['op']}: {e['what']}{change}")
         return "\n".join(lines)
 
-    def _repr_html_(self):
+    def to_html(
+        self,
+        say: Callable[[str], str] = str,  # what happened, in the reader's language
+    ) -> str:
+        "The events as a list."
         items = []
         for e in self.events:
             change = ""
             if "before" in e:
                 change = f" <i>{escape(e['column'])}</i> {mark_changes(str(e['before']), str(e['after']))}"
-            items.append(f"<li><b>{escape(e['op'])}</b>: {escape(e['what'])}{change}</li>")
-        return f"<p>row <code>{escape(self.uid)}</code></p><ol>{''.join(items)}</ol>"
+            items.append(f"<li><b>{escape(e['op'])}</b>: {escape(say(e['what']))}{change}</li>")
+        return f"<ol>{''.join(items)}</ol>"
+
+    def _repr_html_(self):
+        return f"<p>row <code>{escape(self.uid)}</code></p>{self.to_html()}"
 
 
 def mark_changes(

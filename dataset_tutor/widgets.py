@@ -1119,12 +1119,8 @@ def _story(p: Panel, at: int) -> Html | None:
     if "uid" not in p.ds.column_names:
         return None
     line = pick_rows(p.ds, _ancestors(p.ds, at))
-    lines = []
-    for e in story(line, line[0]["uid"]).events:
-        change = [" ", tag("i", e["column"]), " ", Html(mark_changes(str(e["before"]), str(e["after"])))] \
-            if "before" in e else None
-        lines.append(tag("li", tag("b", e["op"]), ": ", p.tell(e["what"]), change))
-    return tag("ol", lines) if lines else None
+    told = story(line, line[0]["uid"])
+    return Html(told.to_html(p.tell)) if told.events else None
 
 
 def _copies(ds: Dataset, at: int, text: str, most: int = 12) -> list[tuple[int, str]]:
