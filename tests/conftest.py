@@ -14,8 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 SCRATCH = tempfile.TemporaryDirectory(prefix="dataset_tutor_tests_")
 os.environ.update(offline_env(Path(SCRATCH.name)))
 loopback_only.block()
-# a slow machine is no error; a run is repeatable, and so are its examples: sixty of them instead of a hundred
-settings.register_profile("course", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("course", deadline=None, derandomize=True)  # a slow machine is no error; a run is repeatable
 settings.load_profile("course")
 
 

@@ -15,7 +15,7 @@ def rows(texts, labels=None):
 
 
 @given(st.lists(st.text(max_size=40), max_size=5), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_counted_and_runs_lie_in_it(texts, n):
     for t in texts:
         for run in _terms(t, n, frozenset()):
