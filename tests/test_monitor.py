@@ -268,17 +268,21 @@ def test_a_training_of_another_process_is_followed_killed_and_stopped(films, sha
 
 
 def test_the_view_follows_and_ends_with_the_training(tmp_path):
-    path = folder_of(tmp_path / "r", begin(), step(1, 101))
+    now = time.time()  # of old news the view says every second how old it is: that would draw, too
+    path = folder_of(tmp_path / "r", begin(time=now), step(1, now))
     held = lock(path)
     panel, drawn = M.TrainingMonitor(path), []
     w = SimpleNamespace(surface=SimpleNamespace(comm=object()), refresh=lambda: drawn.append(panel.progress.step))
     M._follow(w, panel, 0.01)
     with (path / "watch.jsonl").open("a") as f:
-        f.write(json.dumps(step(7, 107)) + "\n")
-    time.sleep(0.3)
+        f.write(json.dumps(step(7, now + 1)) + "\n")
+    end = time.monotonic() + 5
+    while not drawn and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.2)  # some twenty looks without news
     assert drawn == [7]
     held.release()
-    folder_of(path, begin(), step(7, 107), state="done")
+    folder_of(path, begin(time=now), step(7, now + 1), state="done")
     for thread in [t for t in threading.enumerate() if t.name == "training monitor"]:
         thread.join(5)
         assert not thread.is_alive()
