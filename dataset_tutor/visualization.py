@@ -141,11 +141,25 @@ def _short(name: object, width: int = 22) -> str:
     return text + "…"
 
 
-def _wrap(text: str, width: int) -> str:
-    "Break a title into lines; between Chinese characters a break may stand anywhere."
+# %% ../nbs/60_visualization.ipynb #e8ee7ebe
+@cache
+def _ruler():
+    "Measures lines as they will be drawn, in points."
+    from matplotlib.backends.backend_agg import RendererAgg
+    return RendererAgg(1, 1, 72)
+
+
+def _inches(line: str, size: float) -> float:
+    "How wide a line becomes, in the fonts that are set."
+    from matplotlib.font_manager import FontProperties
+    return _ruler().get_text_width_height_descent(line, FontProperties(size=size), False)[0] / 72
+
+
+def _wrap(text: str, room: float, size: float = _SIZE) -> str:
+    "Break a title into lines of `room` inches; between Chinese characters a break may stand anywhere."
     lines, line = [], ""
     for word in re.findall(rf"[{CJK}]|[^\s{CJK}]+|\s+", text):
-        if _width(line + word) > width and line.strip():
+        if line.strip() and _inches((line + word).strip(), size) > room:
             lines.append(line.strip())
             line = ""
         line += word
@@ -157,7 +171,8 @@ def _draw(paint, title: str, note: str, alt: str, texts: Iterable[str], height: 
     cls = _picture_class()
     import matplotlib as mpl
 
-    title, note = _wrap(title, int(width * 10.3)), _wrap(note, int(width * 12.6)) if note else ""
+    with mpl.rc_context(_style([title, note])):
+        title, note = _wrap(title, 0.976 * width, 13.5), _wrap(note, 0.976 * width)
     head = 0.12 + 0.26 * (title.count("\n") + 1) + (0.21 * (note.count("\n") + 1) if note else 0) + 0.08
     with mpl.rc_context(_style([title, note, *texts])):
         fig = cls(figsize=(width, height + head), layout="constrained", facecolor="white", dpi=100)
