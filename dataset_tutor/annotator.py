@@ -20,6 +20,7 @@ from .annotation import Session, check_answer, make_votes, vote_kind
 from .core import DataError, pick_rows
 from .guidelines import Guideline, Label, draft_guideline, span_faults, to_html
 from .interface import said_in
+from .label_quality import label_issues
 from .models import need
 from .widgets import WORDS, Html, Panel, add_style, button, field, mark_spans, show, tag
 
@@ -900,8 +901,8 @@ def _all_labels(guide: Guideline, ds: Dataset, issues: list[dict]) -> Guideline:
 
 def review_labels(
     ds: Dataset,
-    issues: pd.DataFrame | Dataset | Iterable[Mapping],  # uid, given, suggested; quality or score; see label_quality
-    journal: str | os.PathLike,  # for the decisions; an old one is gone on with
+    issues: pd.DataFrame | Dataset | Iterable[Mapping] | None = None,  # uid, given, suggested; quality or score
+    journal: str | os.PathLike = "review.jsonl",  # for the decisions; an old one is gone on with
     *,
     annotator: str = "reviewer",
     guideline: Guideline | None = None,  # None: drafted from the labels that the rows have
@@ -909,8 +910,15 @@ def review_labels(
     columns: Sequence[str] = (),
     lang: str | None = None,
 ):  # a widget: `votes` are the decisions, `flagged` what nobody was sure of, `answers` what was chosen from
-    "Look at doubted labels, the worst first: keep (`k`), change (`c`), another label (its key), or unsure (`u`)."
+    """Look at doubted labels, the worst first: keep (`k`), change (`c`), another label (its key), or unsure (`u`).
+
+    Without `issues`, they are what `label_quality.label_issues(ds)` finds. Raises `DataError` if no label is doubted.
+    """
+    if issues is None:
+        issues = label_issues(ds)
     found, plain = _worst_first(issues, worst), ds.with_format(None)
+    if not found:
+        raise DataError("no label of these rows is doubted", fix="be glad, or give issues of your own")
     at = {u: i for i, u in enumerate(plain["uid"])}
     if gone := [u for u in found if u not in at]:
         raise DataError("this row is not among the rows", "uid", gone[0], "issues of these rows")

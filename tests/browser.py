@@ -33,6 +33,14 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 GET = "needs Chromium and Playwright: apt-get install chromium; pip install -c constraints.txt playwright"
 SECONDS = 60                            # to start a server, a kernel or a page on a busy machine
 
+# Rows that want to break out of a page, in the order of their cunning; the code of a notebook, as tests put them there.
+HOSTILE = """hostile = ["<script>window.ran=1</script>", "<img src=x onerror='window.ran=2'> [x](javascript:1)",
+           "</style></table></svg><h1>out</h1><svg onload='window.ran=3'>", "\\u202egnp.exe",
+           "\\x1b[31mred\\x1b[0m\\x00", "x" * 1_000_000]
+"""
+BROKEN_OUT = """() => [window.ran, ...document.querySelectorAll(".dt-w :is(script, img, h1)")]
+  .filter(x => x !== undefined)"""
+
 KERNEL = """async () => {
   const w = window.jupyterapp.shell.currentWidget;
   await w.context.ready; await w.context.sessionContext.ready; await w.context.sessionContext.session.kernel.info;
@@ -203,6 +211,10 @@ class Notebook:
         "Every text of every widget has a contrast of 4.5 to 1 or more, by the colours that the page computed"
         faint = self.page.evaluate(FAINT)
         assert not faint, faint
+
+    def harmless(self):
+        "Nothing of the hostile rows ran, or became part of the page"
+        assert self.page.evaluate(f"({BROKEN_OUT})().length") == 0
 
     def shot(self, name: str):
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -506,6 +506,19 @@ def test_issues_that_do_not_fit_are_refused(tmp_path):
             A.review_labels(ds, table, tmp_path / "r.jsonl")
     with pytest.raises(DataError, match="low"):
         A.review_labels(ds, [], tmp_path / "r.jsonl", worst="best")
+    with pytest.raises(DataError, match="no label of these rows is doubted"):
+        A.review_labels(ds, [], tmp_path / "r.jsonl")
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_without_a_table_the_rows_are_judged_first(tmp_path):
+    "By words alone: one class is about rooms, the other about books, and three rows have the wrong one"
+    texts = [f"the {noun} {i} was good" for i in range(30) for noun in ("room", "book")]
+    given = [i % 2 ^ (i in (4, 21, 40)) for i in range(60)]
+    ds = rows(*texts, label=given).cast_column("label", ClassLabel(names=["hotel", "shop"]))
+    w = A.review_labels(ds, journal=tmp_path / "r.jsonl")
+    assert {ds["uid"][i] for i in (4, 21, 40)} <= set(w.answers) and len(w.answers) < 20
+    w.session.close()
 
 
 # --- pictures ---

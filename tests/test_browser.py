@@ -1,7 +1,7 @@
 """Widgets in a real JupyterLab and a real Voila, used as a person would use them."""
 import json
 
-from browser import LAPTOP, PHONE
+from browser import HOSTILE, LAPTOP, PHONE
 
 PROBE = '''
 from dataset_tutor.widgets import Html, Panel, button, field, show, tag
@@ -32,7 +32,7 @@ class Probe(Panel):
                     + button("Fail", "fail") + field("Say", "type", live=50) + area)
 w = show(Probe())
 '''
-INSPECT = '''
+INSPECT = HOSTILE + '''
 from datasets import Dataset
 from dataset_tutor.core import add_uids, mapper, show_progress
 from dataset_tutor.widgets import inspect
@@ -40,9 +40,7 @@ show_progress(False)
 @mapper
 def tidy(text):
     return " ".join(text.split())
-nasty = ["<script>window.ran=1</script>", "<img src=x onerror='window.ran=2'>", "</style></table><h1>out</h1>",
-         "\\u202egnp.exe", "\\x1b[31mred\\x1b[0m\\x00", "x" * 1_000_000]
-texts = nasty + ["房间  很干净", "房间很干净。", "早餐不好"] + [f"review {i}" for i in range(191)]
+texts = hostile + ["房间  很干净", "房间很干净。", "早餐不好"] + [f"review {i}" for i in range(191)]
 ds = add_uids(Dataset.from_dict({"text": texts, "note": texts[::-1],
                                  "group": [None] * 6 + ["g", "g"] + [None] * 192}), source="demo")
 w = inspect(tidy(ds), keep="ticks.jsonl", lang=LANG, size=10)
@@ -86,7 +84,7 @@ def test_the_front_end_hears_everything_and_runs_nothing(lab):
 
 def test_inspect_by_mouse_and_keyboard(lab):
     nb = lab.open("LANG = 'en'\n" + INSPECT, "w")
-    assert nb.page.evaluate("window.ran") is None and nb.widget.locator("h1, script, img").count() == 0
+    nb.harmless()
     nb.widget.get_by_label("Search all text").fill("review 1")
     nb.said("of 200 rows found")
     nb.until("w.found['uid'][:]", nb.ask("[r['uid'] for r in ds if 'review 1' in r['text'] + r['note']]"))
@@ -240,9 +238,11 @@ def test_a_split_is_set_and_a_leak_refused(lab):
     nb.until("w.panel.sizes[2]", 0.25)
     nb.page.wait_for_timeout(600)
     assert nb.ask(runs) - before == 1                                          # ten presses, one run
-    nb.widget.get_by_label("near copies, found by their text").click()
+    nb.widget.get_by_label("near copies, found by their text").focus()         # no mouse at all
+    nb.page.keyboard.press("Space")
     nb.until("w.panel.near", True)
-    nb.widget.get_by_label("leave out validation").click()
+    nb.widget.get_by_label("leave out validation").focus()
+    nb.page.keyboard.press("Space")
     nb.widget.get_by_text("Nothing connects the parts").wait_for()
     assert nb.ask("sorted(set(w.rows['split']))") == ["test", "train", "validation"]
     nb.both_pictures("split-studio")
@@ -251,7 +251,8 @@ def test_a_split_is_set_and_a_leak_refused(lab):
 
 def test_children_follow_the_sliders(lab):
     nb = lab.open(STUDIOS, "w = augment_studio(split(few), ['random_swap'], rows=60, lang='zh')", "w")
-    nb.widget.get_by_label("启用把关").click()
+    nb.widget.get_by_label("启用把关").focus()     # no mouse at all
+    nb.page.keyboard.press("Space")
     nb.until("w.panel.gated", False)
     first = nb.ask("[c['text'] for c in w.made]")
     nb.widget.get_by_label("强度").focus()
@@ -260,11 +261,36 @@ def test_children_follow_the_sliders(lab):
     nb.until("w.panel.rate", 0.4)
     nb.until(f"[c['text'] for c in w.made] != {first!r}", True)
     assert nb.widget.locator("ins").count()
-    nb.widget.get_by_label("random_deletion").click()
+    nb.widget.get_by_label("random_deletion").focus()
+    nb.page.keyboard.press("Space")
     nb.until("w.panel.ops", ["random_swap", "random_deletion"])
-    nb.widget.get_by_label("启用把关").click()
+    nb.widget.get_by_label("启用把关").focus()
+    nb.page.keyboard.press("Space")
     nb.widget.get_by_text("通过").first.wait_for(timeout=60_000)
     nb.both_pictures("augment-studio")
+    assert nb.ask("w.error") is None
+
+
+def test_hostile_rows_in_the_studios(lab):
+    "All of them, in each of the three; what the steps make of them, too"
+    rows = HOSTILE + """
+rows = add_uids(Dataset.from_dict({"text": hostile + few["text"][:54], "label": [0, 1] * 30}), source="demo")
+from datasets import ClassLabel
+rows = rows.cast_column("label", ClassLabel(names=["<b>no</b>", "yes"]))
+"""
+    nb = lab.open(STUDIOS + rows, "w = clean_studio(rows, Recipe(drop_duplicates(), clean_html()), lang='en')\nw",
+                  "split_studio(rows, lang='en')",
+                  "augment_studio(split(rows), ['random_swap', 'homophones'], rows=40, lang='en')")
+    studios = nb.page.locator(".dt-widget .dt-w")
+    studios.nth(2).wait_for()
+    nb.harmless()
+    nb.widget.get_by_role("button", name="2. clean_html").click()
+    nb.said("clean_html: what it does")
+    studios.nth(1).get_by_label("leave out validation").click()
+    studios.nth(2).get_by_role("button", name="Other parents").click()
+    studios.nth(2).locator("[role=status]", has_text="Parents from").wait_for(timeout=90_000)
+    nb.harmless()
+    nb.fits()
     assert nb.ask("w.error") is None
 
 

@@ -1,7 +1,7 @@
 """The annotator in a real JupyterLab: by keyboard, by mouse, over a restart of the kernel; what the journal has."""
 import json
 
-from browser import PHONE
+from browser import HOSTILE, PHONE
 
 BEGIN = '''
 from datasets import ClassLabel, Dataset
@@ -48,8 +48,9 @@ per, loc, org = (dict(start=a, end=b, label=x) for a, b, x in [(0, 2, "PER"), (3
 sessions = []
 for name, answer in [("王", [per, loc, org]), ("赵", [per, loc, dict(org, end=11)])]:
     sessions.append(Session(ds.select([0, 1]), names, f"{name}-JOURNAL", name, order="as is"))
-    sessions[-1].decide(answer)
-    sessions[-1].decide([])
+    for spans in (answer, []):
+        if sessions[-1].current:                    # all decided, if the kernel was restarted
+            sessions[-1].decide(spans)
 w = adjudicate(sessions, "JOURNAL")
 '''
 REVIEW = BEGIN + '''
@@ -236,6 +237,10 @@ def test_a_dispute_is_settled_by_letter(lab):
     press(nb, "b")
     nb.until("len(w.votes)", 1)
     assert len([e for e in events(lab, "settle.jsonl") if e["do"] == "decide"]) == 2
+    nb.restart()
+    nb.run_all()
+    nb.until("len(w.votes)", 1)
+    assert nb.ask("w.error") is None
 
 
 def test_doubted_labels_are_kept_changed_or_left(lab):
@@ -246,11 +251,16 @@ def test_doubted_labels_are_kept_changed_or_left(lab):
     nb.said("已保存：positive")
     press(nb, "u")
     nb.said("已标记并移出")
-    nb.widget.get_by_role("button", name="保留").click()
+    press(nb, "k")
+    nb.said("已保存：negative")
     nb.until("w.votes['label'][:]", ["positive", "negative"])
     assert nb.ask("w.votes['uid'][:] == [rated['uid'][0], rated['uid'][1]]")
     assert nb.page.evaluate("window.ran") is None
     assert [e["do"] for e in events(lab, "review.jsonl")] == ["open", "decide", "flag", "decide"]
+    nb.restart()                                    # the kernel dies; the journal does not
+    nb.run_all()
+    nb.until("w.votes['label'][:]", ["positive", "negative"])
+    assert nb.ask("len(w.flagged)") == 1 and nb.ask("w.error") is None
 
 
 def test_voila_serves_it_on_a_phone(voila):
@@ -259,3 +269,65 @@ def test_voila_serves_it_on_a_phone(voila):
     nb.widget.get_by_role("button", name="negative").click()
     nb.said("Saved: negative")
     assert events(voila, "voila.jsonl")[-1]["label"] == "negative"
+
+
+def test_voila_serves_spans_disputes_and_doubted_labels(voila):
+    "By keyboard, on one page with three widgets"
+    spans, settle, review = (c[len(BEGIN):].replace("JOURNAL", f"{n}.jsonl")
+                             for c, n in ((SPANS, "v-spans"), (SETTLE, "v-settle"), (REVIEW, "v-review")))
+    nb = voila.open(BEGIN, spans + "w", settle + "w", review + "w", size=PHONE)
+    first, second, third = (nb.page.locator(".dt-widget .dt-w").nth(i) for i in range(3))
+    third.wait_for()
+    nb.fits(PHONE)
+    first.get_by_role("textbox", name="待标注文本").focus()
+    press(nb, "Shift+ArrowRight", "Shift+ArrowRight", "1", "Enter")
+    first.locator("[role=status]", has_text="已保存：1 个标注").wait_for()
+    assert pieces(events(voila, "v-spans.jsonl")[-1], "李明在北京") == [("李明", "PER")]
+    second.get_by_role("textbox", name="待标注文本").focus()
+    press(nb, "b")
+    second.locator("[role=status]", has_text="已保存").wait_for()
+    third.get_by_label("待标注文本").focus()
+    press(nb, "c")
+    third.locator("[role=status]", has_text="已保存：positive").wait_for()
+    assert [events(voila, f"v-{n}.jsonl")[-1]["do"] for n in ("settle", "review")] == ["decide", "decide"]
+    nb.legible()
+    nb.shot("annotator-voila-phone")
+
+
+HOSTILE_ROWS = BEGIN + HOSTILE + '''
+rated = add_uids(Dataset.from_dict({"text": hostile, "label": [0, 1] * 3}), "demo").cast_column(
+    "label", ClassLabel(names=["<b>no</b>", "yes"]))
+plain = rated.remove_columns("label")
+w = annotate(Session(plain, films, "h-classes.jsonl", "ann", order="as is"))
+'''
+HOSTILE_MORE = ['''
+annotate(Session(plain, names, "h-spans.jsonl", "<b>ann</b>", order="as is"))
+''', '''
+both = [Session(plain, names, f"h-{who}.jsonl", who, order="as is") for who in ("<b>a</b>", "b")]
+for i, s in enumerate(both):
+    while s.current:
+        s.decide([dict(start=0, end=2 + i, label="PER")])
+adjudicate(both, "h-settle.jsonl")
+''', '''
+issues = [dict(uid=u, given=g, suggested=s, quality=.1)
+          for u, g, s in zip(rated["uid"], ["<b>no</b>", "yes"] * 3, ["yes", "<b>no</b>"] * 3)]
+review_labels(rated, issues, "h-review.jsonl", lang="en")
+''']
+
+
+def test_hostile_rows_are_only_text(lab):
+    "Each of the six is shown in each of the four widgets, and passed on"
+    nb = lab.open(HOSTILE_ROWS, "w", *HOSTILE_MORE)
+    widgets = nb.page.locator(".dt-widget .dt-w")
+    widgets.nth(3).wait_for()
+    for i, key in enumerate(["1", "Enter", "b", "c"]):
+        for _ in range(6):
+            nb.harmless()
+            widgets.nth(i).locator("[data-home]").first.focus()
+            before = widgets.nth(i).inner_text()[:200]
+            press(nb, key)
+            nb.page.wait_for_function("([i, t]) => document.querySelectorAll('.dt-widget .dt-w')[i].innerText"
+                                      ".slice(0, 200) !== t", arg=[i, before])
+    nb.fits()
+    names = ["h-classes", "h-spans", "h-settle", "h-review"]
+    assert [sum(e["do"] == "decide" for e in events(lab, f"{n}.jsonl")) for n in names] == [6, 6, 6, 6]

@@ -65,7 +65,7 @@ def test_saved_outputs_are_fresh(notebook, fresh):
         if flags(cell) & SKIPPED:
             continue
         if VARIES in flags(cell):
-            assert kinds(now[key]) == kinds(cell), "something else is saved; run `make outputs`:\n" + "".join(cell["source"])
+            assert kinds(now[key]) == kinds(cell), "changed; run `make outputs`:\n" + "".join(cell["source"])
             continue
         assert shown(now[key]) == shown(cell), "stale; run `make outputs`:\n" + "".join(cell["source"])
 
