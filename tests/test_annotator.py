@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from test_widgets import HOSTILE, english, harmless
 
 from dataset_tutor import annotator as A
+from dataset_tutor.acquisition import load_sample
 from dataset_tutor.annotation import Session, check_votes, read_events
 from dataset_tutor.core import DataError, add_uids
 from dataset_tutor.guidelines import from_yaml
@@ -512,12 +513,11 @@ def test_issues_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_without_a_table_the_rows_are_judged_first(tmp_path):
-    "By words alone: one class is about rooms, the other about books, and three rows have the wrong one"
-    texts = [f"the {noun} {i} was good" for i in range(30) for noun in ("room", "book")]
-    given = [i % 2 ^ (i in (4, 21, 40)) for i in range(60)]
-    ds = rows(*texts, label=given).cast_column("label", ClassLabel(names=["hotel", "shop"]))
+    ds = load_sample("reviews-zh", rows=300, seed=3)
+    planted = set(ds["uid"][::50])
+    ds = ds.map(lambda r: dict(label=1 - r["label"] if r["uid"] in planted else r["label"]))
     w = A.review_labels(ds, journal=tmp_path / "r.jsonl")
-    assert {ds["uid"][i] for i in (4, 21, 40)} <= set(w.answers) and len(w.answers) < 20
+    assert len(planted & set(w.answers)) >= 4 and len(w.answers) < 100
     w.session.close()
 
 
