@@ -513,11 +513,11 @@ def test_issues_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_without_a_table_the_rows_are_judged_first(tmp_path):
-    ds = load_sample("reviews-zh", rows=300, seed=3)
-    planted = set(ds["uid"][::50])
+    ds = load_sample("reviews-zh", rows=400, seed=3)
+    planted = set(ds["uid"][::40])
     ds = ds.map(lambda r: dict(label=1 - r["label"] if r["uid"] in planted else r["label"]))
     w = A.review_labels(ds, journal=tmp_path / "r.jsonl")
-    assert len(planted & set(w.answers)) >= 4 and len(w.answers) < 100
+    assert len(planted & set(w.answers)) >= 5 and len(w.answers) < 100     # half of ten; by lot it were one
     w.session.close()
 
 
