@@ -12,7 +12,8 @@ from sphinx.cmd.build import main as sphinx
 
 NEW_TAB = re.compile(r'\{target="_blank"[^}]*\}')
 PAGE = re.compile(r"\]\(/?(?:\d+\w*?_)?([a-z]\w*)\.(?:html|ipynb)(#[^)]*)?\)")
-LEFT = re.compile(r"dt-(still|weights)")        # what a widget or marked words leave in a saved notebook
+LEFT = re.compile(r'class=.dt-(w|weights|overview)\b')        # what a widget, marked words, an overview leave behind
+SAID = re.compile(r"<(?:figure|live map|\w+)(?:: (.*))?>\Z", re.DOTALL)    # how a figure and a widget call themselves
 ABOVE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 
 
@@ -45,12 +46,15 @@ def stage(source: Path, folder: Path) -> str:
     return page
 
 
-def has_picture(cell) -> bool:
-    "Is there a plot, or what a widget leaves behind?"
-    if cell.cell_type != "code":
-        return False
-    shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-    return any("image/png" in data or LEFT.search(text_of(data.get("text/html", ""))) for data in shown)
+def pictures(cell) -> list[str]:
+    "What the figures and widgets of a cell say in words; a plot in no look of ours, as of a bad example, is left out"
+    shown = [output.get("data", {}) for output in cell.get("outputs", [])] if cell.cell_type == "code" else []
+    found = []
+    for data in shown:
+        words = text_of(data.get("text/plain", ""))
+        if "image/png" in data and words.startswith("<figure") or LEFT.search(text_of(data.get("text/html", ""))):
+            found.append((m[1] or "") if (m := SAID.match(words)) else words.splitlines()[0] if words else "")
+    return found
 
 
 def made_by(source: str, named: dict) -> str:
@@ -66,22 +70,29 @@ def made_by(source: str, named: dict) -> str:
     return named.get(last, last)
 
 
+def caption(said: list[str]) -> str:
+    "The words under a picture: first letters large, nothing in them is markup"
+    words = " ".join(w for w in said if w)
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|$~&" else c for c in words[:400]) + "…" * (len(words) > 400)
+
+
 def gallery(pages: list[str], folder: Path) -> str:
-    "A page with every plot and widget of the chapters, each under the line that made it; the page's name"
+    "A page with every plot and widget, each with the line that made it and what it says; the page's name"
     nb = read_nb(folder / f"{pages[0]}.ipynb")
     nb.cells = [mk_cell("# Gallery\n\n> Every plot and widget of the course, under the line that made it.", "markdown")]
     for page in pages:
         cells = read_nb(folder / f"{page}.ipynb").cells
-        found = [cell for cell in cells if has_picture(cell)]
-        if found:
+        if any(map(pictures, cells)):
             title = cells[0].source.splitlines()[0].lstrip("# ")
             nb.cells.append(mk_cell(f"## [{title}]({page}.ipynb)", "markdown"))
         named: dict = {}
         for cell in (c for c in cells if c.cell_type == "code"):
             line = made_by(cell.source, named)
-            if cell in found:
+            if found := pictures(cell):
                 cell.source = line
                 nb.cells.append(cell)
+                if words := caption(found):
+                    nb.cells.append(mk_cell(words, "markdown"))
     write_nb(nb, folder / "gallery.ipynb")
     return "gallery"
 
