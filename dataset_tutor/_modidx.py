@@ -3250,6 +3250,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._Journal.read': ('widgets.html#_journal.read', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._Journal.write': ('widgets.html#_journal.write', 'dataset_tutor/widgets.py'),
+                                       'dataset_tutor.widgets._alike': ('widgets.html#_alike', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._ancestors': ('widgets.html#_ancestors', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._blocks': ('widgets.html#_blocks', 'dataset_tutor/widgets.py'),
                                        'dataset_tutor.widgets._cards': ('widgets.html#_cards', 'dataset_tutor/widgets.py'),

@@ -411,6 +411,8 @@ SENTENCES |= {
     "worst={w} is unknown": "worst={w} 未知",
     "low: small numbers are doubtful; high: large ones are": "low：数值小的可疑；high：数值大的可疑",
     "this row is not among the rows": "数据中没有此行", "issues of these rows": "请用这些行的问题表",
+    "no label of these rows is doubted": "这些行没有可疑的标签",
+    "be glad, or give issues of your own": "可以放心；或提供您自己的问题表",
     "percent agreement": "一致率",
     "{e}: {v} [{a}, {b}], {i} items, {n} votes, {p} annotators":
         "{e}：{v} [{a}, {b}]，{i} 条，{n} 票，{p} 位标注者",

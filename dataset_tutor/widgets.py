@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
 
 from .columns import guess_lang
 from .core import DataError, escape, mark_changes, pick_rows, story
@@ -1123,11 +1125,31 @@ def _story(p: Panel, at: int) -> Html | None:
     return Html(told.to_html(p.tell)) if told.events else None
 
 
-def _copies(ds: Dataset, at: int, text: str, most: int = 12) -> list[tuple[int, str]]:
-    "The other rows of a row's `group`, with their texts."
-    if not {"group", text} <= set(ds.column_names) or (group := _read(ds, [at], ["group"], None)[0]["group"]) is None:
+# %% ../nbs/65_widgets.ipynb #af2365bf
+def _alike(ds: Dataset, at: int, text: str, most: int, least: float = 0.8, cap: int = 20_000) -> list[int]:
+    "Rows whose text is that of row `at`, but for a fifth of it; looked for among the first `cap` that are as long."
+    mine = _read(ds, [at], [text], None)[0][text]
+    if not isinstance(mine, str) or not 5 <= len(mine) <= 5_000:
         return []
-    others = [int(i) for i in np.flatnonzero(rows_where(ds, "group", "is", str(group))) if i != at][:most]
+    n = len(mine)
+    fits = rows_where(ds, text, "over", str(least * n - 1)) & rows_where(ds, text, "under", str(n / least + 1))
+    fits[at] = False
+    places = np.flatnonzero(fits)[:cap]
+    texts = [r[text] for r in _read(ds, places, [text], None)]
+    found = process.extract(mine, texts, scorer=Levenshtein.normalized_similarity, score_cutoff=least, limit=most)
+    return [int(places[i]) for *_, i in found]
+
+# %% ../nbs/65_widgets.ipynb #0f55457c
+def _copies(ds: Dataset, at: int, text: str, most: int = 12) -> list[tuple[int, str]]:
+    "The other rows of a row's `group`, or without such a column the rows that are alike; with their texts."
+    if text not in ds.column_names:
+        return []
+    if "group" not in ds.column_names:
+        others = _alike(ds, at, text, most)
+    elif (group := _read(ds, [at], ["group"], None)[0]["group"]) is None:
+        return []
+    else:
+        others = [int(i) for i in np.flatnonzero(rows_where(ds, "group", "is", str(group))) if i != at][:most]
     return [(i, str(r[text] or "")) for i, r in zip(others, _read(ds, others, [text], 1_500))] if others else []
 
 # %% ../nbs/65_widgets.ipynb #b2cb0176
