@@ -14,11 +14,14 @@ import os
 import re
 import time
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import update_wrapper
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -129,13 +132,8 @@ _LONG = 2_000  # characters; beyond this, words are aligned before characters
 _WORDS = re.compile(r"[^\W\u3400-\u9fff]+|[\u3400-\u9fff]|\s+|.", re.S)
 
 
-def diff_edits(
-    old: str,  # the text before
-    new: str,  # the text after
-) -> list[Edit]:  # (start, end, replacement) in characters of `old`, in order, not touching
-    "The edits that turn `old` into `new`, found by Levenshtein alignment (1966)."
-    if max(len(old), len(new)) <= _LONG:
-        return [(a, b, new[c:d]) for a, b, c, d in _opcodes(old, new)]
+def _by_words(old: str, new: str) -> list[Edit]:
+    "Edits by words, and by characters inside words that differ."
     w_old, w_new = _WORDS.findall(old), _WORDS.findall(new)
     at_old, at_new, edits = _starts(w_old), _starts(w_new), []
     for a, b, c, d in _opcodes(w_old, w_new):
@@ -153,6 +151,89 @@ def _starts(words: list[str]) -> list[int]:
         at.append(at[-1] + len(w))
     return at
 
+# %% ../nbs/00_core.ipynb #c5ecd771
+_HUGE, _WINDOW = 40_000, 4_000  # characters; beyond the first, windows of the second
+
+
+def _agree(old: str, new: str, i: int, j: int, back: bool = False) -> int:
+    "How many characters are equal from two places on, forwards or backwards."
+    n, size, most = 0, 4096, min(i, j) if back else min(len(old) - i, len(new) - j)
+    while size and n < most:
+        k = min(size, most - n)
+        a, b = (i - n - k, j - n - k) if back else (i + n, j + n)
+        if old[a : a + k] == new[b : b + k]:
+            n += k
+        else:
+            size = k // 2
+    return n
+
+
+def _cut(part: list[Edit], size: int) -> tuple[int, int]:
+    "Where to stop believing a window's edits, at the end of something equal, and how many edits come before."
+    ends = [0, *(e for _, e, _ in part)]
+    stops = [(s, k) for k, (last, s) in enumerate(zip(ends, [*(s for s, *_ in part), size])) if s > last]
+    return ([x for x in stops if x[0] <= 0.75 * size] or stops[:1] or [(0, 0)])[-1]
+
+# %% ../nbs/00_core.ipynb #e9642ee9
+def _found_again(old: str, new: str, i: int, j: int) -> tuple[int, int] | None:
+    "How far on, from two places that differ, the texts agree again."
+    found = []
+    for d in range(0, _LONG, 250):
+        if (at := new.find(old[i + d : i + d + 24], j, j + 500_000)) >= 0 and i + d + 24 <= len(old):
+            found.append((d, at - j))
+        if (at := old.find(new[j + d : j + d + 24], i, i + 500_000)) >= 0 and j + d + 24 <= len(new):
+            found.append((at - i, d))
+    return min(found, key=sum, default=None)
+
+
+def _joined(edits: Iterable[Edit]) -> list[Edit]:
+    "The same edits, those that touch as one."
+    out: list[Edit] = []
+    for start, end, text in edits:
+        if out and out[-1][1] == start:
+            start, _, before = out.pop()
+            text = before + text
+        out += [(start, end, text)] if start < end or text else []
+    return out
+
+# %% ../nbs/00_core.ipynb #2ea244ec
+def _by_windows(old: str, new: str) -> list[Edit]:
+    "Edits of huge texts, in time that grows with their length. Both texts have no common beginning or end."
+    i, j, edits, looks = 0, 0, [], 40
+    while i < len(old) and j < len(new):
+        n = _agree(old, new, i, j)
+        i, j = i + n, j + n
+        ratio = min(4.0, max(0.25, (len(new) - j) / max(1, len(old) - i)))
+        a, b = old[i : i + _WINDOW], new[j : j + int(_WINDOW * ratio)]
+        part = _by_words(a, b)
+        cut, taken = (len(a), len(part)) if i + len(a) == len(old) and j + len(b) == len(new) else _cut(part, len(a))
+        shift = sum(len(t) - (e - s) for s, e, t in part[:taken])
+        equal = cut - sum(e - s for s, e, _ in part[:taken])
+        if equal < 0.6 * min(cut, cut + shift) or not cut:  # little in common
+            looks -= 1
+            ahead = _found_again(old, new, i, j) if looks >= 0 else None
+            cut, to = ahead or (len(a), len(b))
+            part, taken, shift = [(0, cut, new[j : j + to])], 1, to - cut
+        edits += [(i + s, i + e, t) for s, e, t in part[:taken]]
+        i, j = i + cut, j + cut + shift
+    return [*edits, (i, len(old), new[j:])]
+
+
+def diff_edits(
+    old: str,  # the text before
+    new: str,  # the text after
+) -> list[Edit]:  # (start, end, replacement) in characters of `old`, in order, not touching
+    "The edits that turn `old` into `new`, found by Levenshtein alignment (1966); of huge texts window by window."
+    longest = max(len(old), len(new))
+    if longest <= _LONG:
+        return [(a, b, new[c:d]) for a, b, c, d in _opcodes(old, new)]
+    if longest <= _HUGE:
+        return _by_words(old, new)
+    head = _agree(old, new, 0, 0)
+    tail = min(_agree(old, new, len(old), len(new), back=True), min(len(old), len(new)) - head)
+    middle = _by_windows(old[head : len(old) - tail], new[head : len(new) - tail])
+    return _joined((head + a, head + b, text) for a, b, text in middle)
+
 # %% ../nbs/00_core.ipynb #aa047a46
 def apply_edits(
     text: str,  # the old text
@@ -166,20 +247,28 @@ def apply_edits(
     return "".join([*out, text[at:]])
 
 # %% ../nbs/00_core.ipynb #bf9719c9
-def _move(position: int, edits: Sequence[Edit], is_end: bool) -> int | None:
+def _move(position: int, edits: _Sorted, is_end: bool) -> int | None:
     "The new place of a span's border, or None where it fell inside a replacement of another length."
-    shift = 0
-    for start, end, new in edits:
-        if position < start or (position == start and (start < end or is_end)):
-            break
-        if position < end:  # strictly inside the edit
-            if len(new) == end - start:
-                return position + shift
-            if not new:  # deleted: the border slides to where the deletion was
-                return start + shift
-            return None
-        shift += len(new) - (end - start)
-    return position + shift
+    n = bisect_left(edits.starts, position)
+    while not is_end and n < len(edits.starts) and edits.starts[n] == edits.ends[n] == position:
+        n += 1  # inserted right before the span
+    shift = edits.shifts[n - 1] if n else 0
+    if not n or position >= edits.ends[n - 1]:
+        return position + shift
+    start, end, length = edits.starts[n - 1], edits.ends[n - 1], edits.lengths[n - 1]  # strictly inside the edit
+    shift -= length - (end - start)
+    if length == end - start:
+        return position + shift
+    return None if length else start + shift  # deleted: the border slides to where the deletion was
+
+
+class _Sorted:
+    "Edits as columns, with the shift behind each, so that the one at a position is found by halving."
+
+    def __init__(self, edits: Sequence[Edit]):
+        self.starts, self.ends = [e[0] for e in edits], [e[1] for e in edits]
+        self.lengths = [len(e[2]) for e in edits]
+        self.shifts = list(accumulate(n - (e - s) for s, e, n in zip(self.starts, self.ends, self.lengths)))
 
 
 def move_spans(
@@ -187,7 +276,7 @@ def move_spans(
     edits: Sequence[Edit],  # how the text changed, from `diff_edits` or an `Edited` text
 ) -> tuple[list[dict], list[dict]]:  # spans in characters of the new text; old spans that did not survive
     "Carry spans through an edit of their text. A span is moved exactly or returned as lost, never silently shifted."
-    moved, lost = [], []
+    moved, lost, edits = [], [], _Sorted(edits)
     for span in spans:
         start, end = _move(span["start"], edits, False), _move(span["end"], edits, True)
         if start is None or end is None or start >= end:
@@ -266,11 +355,15 @@ def records(
     ds: Dataset | IterableDataset,
 ) -> list[Record]:  # oldest first
     "The records that `ds` carries. Rows joined from two branches list the steps they share once."
-    found = {}
-    for line in (ds.info.description or "").splitlines():
-        if line.startswith(_MARK):
-            r = Record(**json.loads(line[len(_MARK) :]))
-            found.setdefault(r.id, _with_tally(r))
+    return [_with_tally(r) for r in _written(ds)]
+
+
+def _written(ds) -> list[Record]:
+    "The records as they stand in the description, whatever a stream has counted since."
+    lines = [x[len(_MARK) :] for x in (ds.info.description or "").splitlines() if x.startswith(_MARK)]
+    found: dict[str, Record] = {}
+    for r in (Record(**json.loads(x)) for x in lines):
+        found.setdefault(r.id, r)
     return list(found.values())
 
 
@@ -286,12 +379,47 @@ def _with_records(ds, new: list[Record]):
     return out
 
 # %% ../nbs/00_core.ipynb #9e531fe8
-_TALLIES: dict[str, dict] = {}  # record id -> counts of a stream that is being read
+_KEPT = 100_000  # changed, and dropped, rows of a stream that its record remembers
+
+
+class _Tally:
+    "What a step has done so far to the rows of a stream that is being read."
+
+    def __init__(self):
+        self.views: list[_Tally] = []  # the same tally as others may see it
+        self.begin()
+
+    def begin(self):
+        "A new pass over the stream."
+        self.counts, self.notes, self.seconds = dict(rows_in=0, rows_out=0, changed=0, dropped=0, added=0), {}, 0.0
+        self.trail = {"changed": [], "dropped": [], "added": []}
+
+    def count(self, rows_in: int, dropped: Iterable[dict] = (), changed: Iterable[dict] = (), seconds: float = 0.0):
+        "One batch more."
+        more = dict(rows_in=rows_in, dropped=len(dropped), changed=len(changed), rows_out=rows_in - len(dropped))
+        self.counts |= {k: self.counts[k] + n for k, n in more.items()}
+        self.seconds += seconds
+        for kind, rows in (("dropped", dropped), ("changed", changed)):
+            kept = rows[: max(0, _KEPT - len(self.trail[kind]))]
+            self.trail[kind] += kept
+            self.note(f"{kind}_not_kept", len(rows) - len(kept))
+
+    def note(self, name: str, n: int):
+        "Add to a count among the notes."
+        if n:
+            self.notes[name] = self.notes.get(name, 0) + n
+
+    def told(self) -> dict:
+        "The fields of the record by now."
+        return self.counts | dict(notes=dict(self.notes), seconds=round(self.seconds, 3), trail=_pack(self.trail))
+
+
+_TALLIES: WeakValueDictionary[str, _Tally] = WeakValueDictionary()  # by record id, as long as the stream lives
 
 
 def _with_tally(r: Record) -> Record:
     tally = _TALLIES.get(r.id)
-    return Record(**{**asdict(r), **tally}) if tally else r
+    return Record(**{**asdict(r), **tally.told()}) if tally else r
 
 # %% ../nbs/00_core.ipynb #85cca994
 def add_record(
@@ -551,6 +679,15 @@ def _edit_batch(fn: Callable[[str], str], text: str, spans: str, batch: dict) ->
             out["_note"][i] = f"span lost: {names}"
     return out
 
+
+def _changes(batch: dict, new: dict, notes: list, text: str) -> list[dict]:
+    "What a mapper changed in a batch, as `add_record` wants it."
+    uids, out = batch.get("uid") or [None] * len(notes), []
+    for i in (i for i, (x, y) in enumerate(zip(batch[text], new[text])) if x != y):
+        before = {c: batch[c][i] for c in new if batch[c][i] != new[c][i]}
+        out.append(dict(uid=uids[i], before=before) | ({"note": notes[i]} if notes[i] else {}))
+    return out
+
 # %% ../nbs/00_core.ipynb #600e44f4
 class Mapper(Verb):
     "A verb made from a function `str -> str`. Works on a string, a `Dataset` and a stream."
@@ -594,16 +731,17 @@ class Mapper(Verb):
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
         "Edit texts as they flow by; counts become known as the stream is read."
-        out = _stream_record(ds, self.__name__, self.told(params))
-        tally, edit, text = _TALLIES[records(out)[-1].id], self._function(params), params.get("text", "text")
+        out, tally = _stream_record(ds, self.__name__, self.told(params))
+        edit, text = self._function(params), params.get("text", "text")
 
         def batch(b):
-            new = edit(b)
-            n, changed = len(b[text]), sum(x != y for x, y in zip(b[text], new[text]))
-            _count(tally, rows_in=n, rows_out=n, changed=changed)
-            return b | {k: v for k, v in new.items() if k != "_note"}
+            began, new = time.perf_counter(), edit(b)
+            notes = new.pop("_note", [None] * len(b[text]))
+            tally.note("rows_with_lost_spans", sum(n is not None for n in notes))
+            tally.count(len(b[text]), changed=_changes(b, new, notes, text), seconds=time.perf_counter() - began)
+            return b | new
 
-        return _stream_map(out, batch)
+        return _stream_map(out, batch, tally)
 
 
 def mapper(fn: Callable[..., str]) -> Mapper:
@@ -616,34 +754,36 @@ def _fingerprint_after(ds: Dataset, name: str, params: dict) -> str:
     return hashlib.blake2b(f"{ds._fingerprint}|{name}|{sorted(params.items())}".encode(), digest_size=8).hexdigest()
 
 
-def _count(tally: dict, **more: int):
-    for k, v in more.items():
-        tally[k] = (tally.get(k) or 0) + v
-
-
-def _stream_map(ds: IterableDataset, fn: Callable[[dict], dict]) -> IterableDataset:
+def _stream_map(ds: IterableDataset, fn: Callable[[dict], dict], tally: _Tally) -> IterableDataset:
     """Apply `fn` to the batches of a stream; several steps in a row share one `map`.
 
     `IterableDataset.map` joins the keys of a batch into one key, which the next `map` joins again: three maps in a row
     spend nearly all of their time on keys.
     """
     base, fns = getattr(ds, "_tutor_chain", (ds, ()))
-    fns = (*fns, fn)
+    fns = (*fns, (fn, tally))
 
-    def batch(b: dict) -> dict:
-        for f in fns:
+    def batch(b: dict, rows: list[int]) -> dict:
+        for f, t in fns:
+            if rows[0] == 0:  # a stream can be read again
+                t.begin()
             b = f(b)
         return b
 
-    out = _with_records(base.map(batch, batched=True, features=ds.features), records(ds))
+    mapped = base.map(batch, batched=True, with_indices=True, features=ds.features)
+    out = _with_records(mapped, _written(ds))
     out._tutor_chain = (base, fns)
     return out
 
 
-def _stream_record(ds: IterableDataset, name: str, params: dict) -> IterableDataset:
-    out = add_record(ds, name, params)
-    _TALLIES[records(out)[-1].id] = dict(rows_in=0, rows_out=0, changed=0, dropped=0, added=0)
-    return out
+def _stream_record(ds: IterableDataset, name: str, params: dict) -> tuple[IterableDataset, _Tally]:
+    "The stream with a record that nobody else has, and the tally that will fill it."
+    out, tally = add_record(ds, name, params), _Tally()
+    *before, last = _written(out)
+    while last.id in _TALLIES:  # another stream went the same way
+        last = Record(**{**asdict(last), "id": make_uid(last.id, "again")})
+    _TALLIES[last.id] = tally
+    return _with_records(out, [*before, last]), tally
 
 # %% ../nbs/00_core.ipynb #36002896
 class RowFilter(Verb):
@@ -693,16 +833,18 @@ class RowFilter(Verb):
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
         "Drop rows as they flow by; counts become known as the stream is read."
-        out = _stream_record(ds, self.__name__, self.told(params))
-        tally = _TALLIES[records(out)[-1].id]
+        out, tally = _stream_record(ds, self.__name__, self.told(params))
 
         def batch(b):
-            reasons = self._reasons(b, params)
-            keep = [i for i, r in enumerate(reasons) if r is None]
-            _count(tally, rows_in=len(reasons), rows_out=len(keep), dropped=len(reasons) - len(keep))
-            return {k: [v[i] for i in keep] for k, v in b.items()}
+            began, reasons = time.perf_counter(), self._reasons(b, params)
+            keep, uids = [i for i, r in enumerate(reasons) if r is None], b.get("uid") or [None] * len(reasons)
+            gone = [dict(uid=uids[i], row={k: v[i] for k, v in b.items()}, reason=reasons[i] or self.__name__)
+                    for i in range(len(reasons)) if reasons[i] is not None]
+            left = {k: [v[i] for i in keep] for k, v in b.items()}
+            tally.count(len(reasons), dropped=gone, seconds=time.perf_counter() - began)
+            return left
 
-        return _stream_map(out, batch)
+        return _stream_map(out, batch, tally)
 
 
 def row_filter(fn: Callable[..., str | None]) -> RowFilter:

@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,16 @@ import numpy as np
 
 from .cleaning import WIDTHS
 from dataset_tutor.core import (
+    _TALLIES,
     DataError,
     Edited,
     Mapper,
     Record,
     _pack,
+    _Tally,
     _with_records,
+    _written,
+    make_uid,
     records,
     row_filter,
     step,
@@ -33,7 +37,7 @@ from .noise import _edited
 from .tagging import CJK
 
 # %% auto #0
-__all__ = ['Found', 'FINDERS', 'luhn', 'chinese_id', 'find_pii', 'mask_pii', 'drop_pii', 'plant_pii']
+__all__ = ['Found', 'FINDERS', 'luhn', 'chinese_id', 'find_pii', 'mask_pii', 'as_tagger', 'drop_pii', 'plant_pii']
 
 # %% ../nbs/22_privacy.ipynb #d25c854d
 if TYPE_CHECKING:
@@ -245,22 +249,48 @@ def _no_check(digits: str, valid: Callable[[str], bool]) -> str:
     "The same digits with a last one that makes them invalid."
     return next(d for d in (digits[:-1] + c for c in "0123456789") if not valid(d))
 
+# %% ../nbs/22_privacy.ipynb #1d052686
+_ZH = re.compile(f"[{CJK}]")
+_PEOPLE, _PLACES = {"PER", "PERSON", "NAME"}, {"LOC", "LOCATION", "GPE", "ADDRESS", "ADDR"}
+_PARTS = {  # label kind, Chinese or not -> what is put together
+    ("name", True): ("赵 钱 孙 李 周 吴 郑 王 冯 陈 褚 卫 蒋 沈 韩 杨",
+                     "安 博 辰 德 方 刚 海 嘉 凯 岚 明 宁 琪 睿 思 涛",
+                     "宝 晨 东 飞 国 恒 佳 科 林 敏 楠 平 然 伟 星 远"),
+    ("name", False): ("Alex Blair Casey Devon Emery Frankie Gray Harper", " ",
+                      "Ashby Barlow Carver Dalton Eastman Fielding Garner Hollis Ingram Kirby Lowell Mercer"),
+    ("place", True): ("安 宝 长 东 丰 和 嘉 临 南 平 清 瑞", "昌 德 福 光 华 康 乐 林 宁 泰 兴 阳", "镇"),
+    ("place", False): ("Ash Brook Clay Elm Fair Glen Hazel Oak River Stone", "bury dale field ford ham ley mere ton"),
+}
 
+
+def _made_up(value: str, kind: str, n: int) -> str:
+    "A name or place that stands for `value`, in its script, and holds no part of it."
+    parts = [p.split() or [p] for p in _PARTS[kind, bool(_ZH.search(value))]]
+    free = [[w for w in p if w.casefold() not in value.casefold()] or p for p in parts]
+    words = []
+    for part in free:
+        words.append(part[n % len(part)])
+        n //= len(part)
+    return "".join(words)
+
+# %% ../nbs/22_privacy.ipynb #2b012a23
 def _fake(value: str, label: str, key: str) -> str:
-    n = _digest(value, key)
-    if label == "EMAIL":
-        return f"user{n % 10**6:06d}@example.com"
-    if label == "PHONE":
-        return f"({200 + n % 700}) 555-01{n % 100:02d}" if not re.search(r"1[3-9]\d", value) else f"100{n % 10**8:08d}"
-    if label == "IP":
-        return f"2001:db8::{n % 65536:x}" if ":" in value else f"192.0.2.{n % 256}"
-    if label == "BANK_CARD":
-        return _no_check(f"4{n % 10**15:015d}", luhn)
-    if label == "ID_CARD":
-        return _no_check(f"990000{1930 + n % 70}0101{n % 1000:03d}0", chinese_id)
-    shape = [chr(65 + (n >> i) % 26) if c.isalpha() and c.isascii() else str((n >> i) % 10) if c.isdigit() else c
-             for i, c in enumerate(value[:48])]
-    return "".join(shape)
+    n, kind = _digest(value, key), label.upper()
+    if kind in _PEOPLE | _PLACES:
+        return _made_up(value, "name" if kind in _PEOPLE else "place", n)
+    mobile = re.search(r"1[3-9]\d", value)
+    makers = {
+        "EMAIL": lambda: f"user{n % 10**6:06d}@example.com",
+        "PHONE": lambda: f"100{n % 10**8:08d}" if mobile else f"({200 + n % 700}) 555-01{n // 700 % 100:02d}",
+        "IP": lambda: f"2001:db8::{n % 65536:x}" if ":" in value else f"192.0.2.{n % 256}",
+        "BANK_CARD": lambda: _no_check(f"4{n % 10**15:015d}", luhn),
+        "ID_CARD": lambda: _no_check(f"990000{1930 + n % 70}0101{n % 1000:03d}0", chinese_id),
+        "SSN": lambda: f"000-{n % 100:02d}-{n // 100 % 10**4:04d}",      # no number begins with 000,
+        "PLATE": lambda: f"测{chr(65 + n % 26)}{n // 26 % 10**5:05d}",   # no plate with 测 (test),
+        "PASSPORT": lambda: f"X{n % 10**8:08d}",                         # no passport of China with X
+        "SECRET": lambda: f"{n:016x}",
+    }
+    return makers.get(kind, lambda: f"<{label}>")()
 
 
 _HOW = {
@@ -296,7 +326,32 @@ class _Hider(Mapper):
         return self._forget(super().run(ds, **params), params)
 
     def stream(self, ds: IterableDataset, **params) -> IterableDataset:
-        return self._forget(super().stream(ds, **params), params)
+        out, own = self._forget(super().stream(ds, **params), params), self.own(params)
+        return _with_records(out, [_veiled(r, lambda t: self.fn(t, **own)) for r in _written(out)])
+
+
+class _Veiled(_Tally):
+    "Another tally as those may see it who come after the mask."
+
+    def __init__(self, tally: _Tally, hide: Callable[[str], str]):
+        super().__init__()
+        self.tally, self.hide = tally, hide
+
+    def told(self) -> dict:
+        fields = self.tally.told()
+        return fields | {"trail": _pack(_amended(unpack_trail(Record("", trail=fields["trail"])), self.hide))}
+
+
+def _veiled(r: Record, hide: Callable[[str], str]) -> Record:
+    "The record, with an id of its own and a veiled tally, if it belongs to a stream that is still being counted."
+    if r.id not in _TALLIES:
+        return r
+    name, live = make_uid(r.id, "veiled"), _TALLIES[r.id]
+    while name in _TALLIES:
+        name = make_uid(name, "veiled")
+    _TALLIES[name] = view = _Veiled(live, hide)
+    live.views.append(view)
+    return replace(r, id=name)
 
 # %% ../nbs/22_privacy.ipynb #de36f60c
 @_Hider
@@ -316,6 +371,25 @@ def mask_pii(
     places = [(s["start"], s["end"], s["label"]) for s in find_pii(text, kinds, more)]
     return Edited(text, [(a, b, _HOW[how](text[a:b], kind, key)) for a, b, kind in places]) if places else text
 
+# %% ../nbs/22_privacy.ipynb #c9c5af52
+def _again(value: str) -> re.Pattern:
+    "Where else `value` stands: anywhere in Chinese, as whole words otherwise."
+    return re.compile(re.escape(value) if _ZH.search(value) else rf"(?<!\w){re.escape(value)}(?!\w)")
+
+
+def as_tagger(
+    predict: Callable[[str], list[list[dict]]],  # such as `Run.predict` of a model that was trained on spans
+    labels: Sequence[str] = ("PER", "LOC"),  # the types to hide
+    sure: float = 0.0,  # hide what the model gives at least this probability
+) -> Callable[[str], list[dict]]:  # for `more=`
+    "What a model finds in a text, and every other place where a found value of two or more characters stands."
+    def find(text: str) -> list[dict]:
+        spans = [s for s in predict(text)[0] if s["label"] in labels and s.get("probability", 1) >= sure]
+        values = {text[s["start"]:s["end"]]: s["label"] for s in spans}
+        more = ((m.span(), label) for v, label in values.items() if len(v) > 1 for m in _again(v).finditer(text))
+        return [*spans, *(dict(start=a, end=b, label=label) for (a, b), label in more)]
+    return find
+
 # %% ../nbs/22_privacy.ipynb #ab719b77
 @row_filter
 def drop_pii(text, *, kinds: Sequence[str] | None = None) -> str | None:
@@ -324,7 +398,6 @@ def drop_pii(text, *, kinds: Sequence[str] | None = None) -> str | None:
     return f"holds personal data: {', '.join(found)}" if found else None
 
 # %% ../nbs/22_privacy.ipynb #756b1e8c
-_ZH = re.compile(f"[{CJK}]")
 _CARRIERS = {
     ("PHONE", "en"): ["call {}", "Tel: {}", "{}"],
     ("PHONE", "zh"): ["电话{}", "请联系{}", "{}"],

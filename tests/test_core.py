@@ -1,8 +1,10 @@
 """Spans survive every edit, records tell the truth: properties of the core."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 from datasets import Dataset, concatenate_datasets, load_from_disk
@@ -195,15 +197,113 @@ def test_half_characters_do_not_break_the_trail():
     assert dropped(ds).text[0] == "a\ufffd\ufffd\ufffdb"
 
 
-def test_stream_counts_equal_data_set_counts(tmp_path):
+@core.mapper
+def _swap(text: str) -> str:
+    return text.replace("Ann Lee", "QQ")
+
+
+def named(n=1000):
+    "Rows with a span, some of which `_swap` destroys, and some that `_no_x` drops"
+    texts = [f"{i} {'Ann Lee' if i % 7 else 'Bob'} {'x' * (i % 3 == 0)}" for i in range(n)]
+    spans = [[dict(start=t.index(" ") + 3, end=t.index(" ") + 7, label="PER")] if "Ann" in t else [] for t in texts]
+    return add_uids(Dataset.from_dict({"text": texts, "spans": spans}), "named")
+
+
+def told(ds):
+    "All that records say, without seconds and ids"
+    keep = ("op", "params", "rows_in", "rows_out", "changed", "dropped", "added", "notes")
+    return [([getattr(r, k) for k in keep], core.unpack_trail(r)) for r in history(ds)]
+
+
+@pytest.mark.parametrize("rows", [rows, named])
+def test_a_stream_leaves_the_records_of_a_data_set(tmp_path, rows):
     ds = rows(1000)
-    a = _no_x(_upper(ds, times=2))
-    s = _no_x(_upper(ds.to_iterable_dataset(), times=2))
-    path = core.write_rows(s, tmp_path / "s.parquet", batch_size=100)
-    keep = ("op", "rows_in", "rows_out", "changed", "dropped")
-    assert [[getattr(r, k) for k in keep] for r in history(core.read_rows(path))] == [
-        [getattr(r, k) for k in keep] for r in history(a)
-    ]
+    a = _no_x(_upper(_swap(_no_x(ds)), times=2))
+    s = _no_x(_upper(_swap(_no_x(ds.to_iterable_dataset())), times=2))
+    back = core.read_rows(core.write_rows(s, tmp_path / "s.parquet", batch_size=100))
+    assert told(back) == told(a) == told(s)
+    assert rows is not named or history(back)[1].notes["rows_with_lost_spans"] > 300
+    assert all(isinstance(r.seconds, float) for r in history(back))
+    uid = dropped(a).uid[0]
+    assert repr(story(back, uid)) == repr(story(a, uid)) and dropped(back).equals(dropped(a))
+    assert list(s) == list(a) and told(s) == told(a), "reading again counts anew"
+
+
+def test_seconds_of_a_stream_are_those_of_its_steps():
+    @core.mapper
+    def _slow(text: str) -> str:
+        time.sleep(0.002)
+        return text
+
+    s = _no_x(_slow(rows(60).to_iterable_dataset()))
+    list(s)
+    assert history(s)[0].seconds >= 0.12 > history(s)[1].seconds
+
+
+def test_two_streams_that_go_the_same_way_keep_their_own_counts():
+    a, b = (_upper(rows(n).to_iterable_dataset()) for n in (3, 5))
+    assert (len(list(a)), len(list(b))) == (3, 5)
+    assert [history(x)[0].rows_in for x in (a, b)] == [3, 5]
+
+
+def test_a_stream_remembers_a_bounded_number_of_rows(monkeypatch):
+    monkeypatch.setattr(core, "_KEPT", 10)
+    s = _no_x(_upper(rows(50).to_iterable_dataset()))
+    list(s)
+    upper, no_x = history(s)
+    assert (upper.changed, upper.notes) == (50, {"changed_not_kept": 40}) and not no_x.notes
+    assert len(core.unpack_trail(upper)["changed"]) == 10
+
+
+LONG = {
+    "dirty blanks": lambda t: t.replace(" ", " \u3000"), "entities": lambda t: t.replace("a", "&amp;"),
+    "half as long": lambda t: t[::2], "gone": lambda t: "",
+    "a block in the middle": lambda t: t[: len(t) // 2] + "#" * 200_000 + t[len(t) // 2 :],
+    "a block gone": lambda t: t[:100_000] + t[-100_000:], "other script": lambda t: "好" * len(t),
+    "upper": str.upper,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", LONG)
+def test_huge_texts_are_aligned_in_time(how):
+    "A megabyte and a half, changed throughout: seconds, where a quadratic alignment takes minutes"
+    old = "".join(f"line {i} of {i % 7} rooms, Ann Lee lives in Paris {i * i % 997}\n" for i in range(30_000))
+    new, began = LONG[how](old), time.process_time()
+    edits = diff_edits(old, new)
+    assert time.process_time() - began < 20
+    assert apply_edits(old, edits) == new and all(a[1] < b[0] for a, b in zip(edits, edits[1:]))
+    spans = [dict(start=m.start(), end=m.end(), label="PER") for m in re.finditer("Ann Lee", old)]
+    moved, lost = move_spans(spans, edits)
+    assert len(moved) + len(lost) == len(spans)
+    if how in ("dirty blanks", "a block in the middle", "a block gone", "upper"):
+        wanted = {LONG[how]("Ann Lee")} if "block" not in how else {"Ann Lee"}
+        assert {new[s["start"] : s["end"]] for s in moved} == wanted
+        assert len(lost) <= (1 if how != "a block gone" else len(spans) - new.count("Ann Lee"))
+
+
+@given(text_with_spans(), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4), st.text("ab王 ", max_size=3))))
+def test_borders_move_as_counting_one_by_one_says(row, wishes):
+    "`_move` by halving beside the plain loop over all edits"
+    text, spans = row
+    edits, at = [], 0
+    for start, n, new in sorted(wishes):
+        if start >= at and start <= len(text) and (n or new):
+            edits.append((start, min(len(text), start + n), new))
+            at = max(at, edits[-1][1]) + (edits[-1][0] == edits[-1][1])
+
+    def slow(position, is_end):
+        shift = 0
+        for start, end, new in edits:
+            if position < start or (position == start and (start < end or is_end)):
+                break
+            if position < end:
+                return position + shift if len(new) == end - start else None if new else start + shift
+            shift += len(new) - (end - start)
+        return position + shift
+
+    columns = core._Sorted(edits)
+    for p in range(len(text) + 1):
+        assert [core._move(p, columns, e) for e in (False, True)] == [slow(p, e) for e in (False, True)]
 
 
 def test_fingerprint_is_the_same_in_another_process():

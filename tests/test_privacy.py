@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import normalize_unicode
+from dataset_tutor.cleaning import normalize_unicode, normalize_whitespace
 from dataset_tutor.core import DataError, add_uids, dropped, read_rows, records, unpack_trail, write_rows
-from dataset_tutor.privacy import FINDERS, chinese_id, drop_pii, find_pii, luhn, mask_pii, plant_pii
+from dataset_tutor.noise import filter_length
+from dataset_tutor.privacy import FINDERS, _fake, chinese_id, drop_pii, find_pii, luhn, mask_pii, plant_pii
 from tests.test_core import texts
 
 VALUES = {
@@ -94,6 +95,21 @@ def test_spans_follow_and_no_record_remembers(tmp_path, stream):
     assert "13812345678" not in everything and "s3cret" not in everything
 
 
+def test_a_stream_forgets_what_earlier_steps_saw(tmp_path):
+    """Rows that were dropped or changed before the mask, as they are counted while the stream is read."""
+    ds = add_uids(Dataset.from_dict({"text": ["  13812345678 ", "a@b.org", "good  film"]}), "demo")
+    drop_short = filter_length(ds.to_iterable_dataset(), least=8)
+    masked = normalize_whitespace(mask_pii(normalize_unicode(drop_short), how="fake", key="k"))
+    back = read_rows(write_rows(masked, tmp_path / "rows.parquet"))
+    for rows in (masked, back):
+        said = rows.info.description + str([(r, unpack_trail(r)) for r in records(rows)])
+        assert "13812345678" not in said and "a@b.org" not in said
+        assert [(r.op, r.rows_in, r.dropped) for r in records(rows)] == [
+            ("filter_length", 3, 1), ("normalize_unicode", 2, 0), ("mask_pii", 2, 0), ("normalize_whitespace", 2, 0)]
+        assert records(rows)[2].changed == 1
+    assert list(dropped(back)["reason"]) == list(dropped(drop_short)["reason"])
+
+
 def test_records_of_earlier_steps_are_masked():
     ds = mask_pii(drop_pii(rows()), key="k")
     assert list(dropped(ds)["text"]) == ["  请打<PHONE>找 王小明"]
@@ -103,6 +119,36 @@ def test_records_of_earlier_steps_are_masked():
 def test_a_tagger_can_add_kinds():
     more = lambda t: [dict(start=t.index("王"), end=t.index("王") + 3, label="PER")]  # noqa: E731
     assert str(mask_pii("王小明13812345678", more=more)) == "<PER><PHONE>"
+
+
+CJK_VALUES = ["王小明", "欧阳娜娜", "北京市海淀区中关村大街27号", "佐藤さくら", "김민수", "密码是春天",
+              "Ｔｒ０ｕｂ４ｄｏｒ３", "пароль", "𠮷野家", "Anna Müller"]
+LABELS = ["PER", "per", "PERSON", "NAME", "LOC", "GPE", "ADDRESS", "ORG", "MISC", "人名", *FINDERS]
+
+
+@pytest.mark.parametrize("how", ["token", "stars", "hash", "fake"])
+@pytest.mark.parametrize("label", LABELS)
+def test_nothing_of_a_tagged_value_is_copied(how, label):
+    """Of any script and any label; stars may keep two characters at each end of a long value, as they say."""
+    for value in CJK_VALUES:
+        more = lambda t: [dict(start=3, end=3 + len(value), label=label)]  # noqa: E731, B023
+        hidden = str(mask_pii(f"联系人{value}。", how=how, key="k", kinds=[], more=more))
+        assert hidden.startswith("联系人") and hidden.endswith("。") and value not in hidden
+        left = hidden[3:-1] if how != "stars" or len(value) < 8 else hidden[5:-3]
+        assert not {c for c in value if not c.isascii()} & set(left)
+        assert not any(value[i : i + 4] in left for i in range(len(value) - 3))
+
+
+def test_fakes_of_names_and_places_are_consistent_and_in_their_script():
+    fakes, kinds = {}, {"王小明": "PER", "上海": "LOC", "Anna Smith": "PER", "Paris": "LOC", "联合国": "ORG"}
+    for value, label in kinds.items():
+        more = lambda t: [dict(start=0, end=len(value), label=label)]  # noqa: E731, B023
+        one, two, other = (str(mask_pii(value, how="fake", key=k, more=more)) for k in ("k", "k", "other"))
+        assert one == two and (one != other or label == "ORG")
+        fakes[value] = one
+    assert fakes["联合国"] == "<ORG>" and fakes["Anna Smith"].isascii() and fakes["Paris"].isascii()
+    assert all("\u4e00" <= c <= "\u9fff" for c in fakes["王小明"] + fakes["上海"])
+    assert len({_fake(f"{c}小明", "PER", "k") for c in "赵钱孙李周吴郑王冯陈"}) > 8
 
 
 def test_refusals():
