@@ -2560,6 +2560,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'dataset_tutor.privacy._emails': ('privacy.html#_emails', 'dataset_tutor/privacy.py'),
                                        'dataset_tutor.privacy._fake': ('privacy.html#_fake', 'dataset_tutor/privacy.py'),
                                        'dataset_tutor.privacy._gap': ('privacy.html#_gap', 'dataset_tutor/privacy.py'),
+                                       'dataset_tutor.privacy._id_card': ('privacy.html#_id_card', 'dataset_tutor/privacy.py'),
                                        'dataset_tutor.privacy._ids': ('privacy.html#_ids', 'dataset_tutor/privacy.py'),
                                        'dataset_tutor.privacy._looks_dialled': ('privacy.html#_looks_dialled', 'dataset_tutor/privacy.py'),
                                        'dataset_tutor.privacy._made_up': ('privacy.html#_made_up', 'dataset_tutor/privacy.py'),

@@ -408,6 +408,14 @@ _CARRIERS = {
 }
 
 
+def _id_card(fake) -> str:
+    "An identity number that does not depend on the day: Faker's own counts birthdays back from today."
+    number, first, last = fake.ssn(), date(1936, 1, 1), date(2008, 1, 1)
+    born = date.fromordinal(fake.random_int(first.toordinal(), last.toordinal()))
+    start = f"{number[:6]}{born:%Y%m%d}{number[14:17]}"
+    return next(start + c for c in "0123456789X" if chinese_id(start + c))
+
+
 def _makers(lang: str, seed: int) -> dict[str, Callable[[], str]]:
     "A source of values for each kind that is usual in this language."
     faker, = need("faker", extra="lab")
@@ -417,7 +425,8 @@ def _makers(lang: str, seed: int) -> dict[str, Callable[[], str]]:
     both = {"EMAIL": fake.email, "PHONE": fake.phone_number, "BANK_CARD": fake.credit_card_number, "SECRET": secret,
             "IP": lambda: fake.ipv6() if fake.boolean(25) else fake.ipv4()}
     if lang == "zh":
-        return both | {"ID_CARD": fake.ssn, "PLATE": fake.license_plate, "PASSPORT": lambda: fake.bothify("E########")}
+        return both | {"ID_CARD": lambda: _id_card(fake), "PLATE": fake.license_plate,
+                       "PASSPORT": lambda: fake.bothify("E########")}
     return both | {"SSN": fake.ssn, "PASSPORT": lambda: fake.bothify("#########")}
 
 # %% ../nbs/22_privacy.ipynb #7473dca2
