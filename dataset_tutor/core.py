@@ -379,7 +379,7 @@ def _with_records(ds, new: list[Record]):
     return out
 
 # %% ../nbs/00_core.ipynb #9e531fe8
-_KEPT = 100_000  # changed, and dropped, rows of a stream that its record remembers
+_KEPT = 10_000  # changed, and dropped, rows of a stream that its record remembers
 
 
 class _Tally:
