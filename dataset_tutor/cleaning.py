@@ -22,9 +22,9 @@ from .core import DataError, Edited, Step, is_stream, mapper, pick_rows, progres
 from .core import row_filter, step
 
 # %% auto #0
-__all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'repair_gbk', 'normalize_unicode', 'normalize_whitespace', 'drop_missing',
-           'text_key', 'drop_contradictions', 'drop_unknown_labels', 'drop_duplicates', 'Recipe', 'reviews_en',
-           'reviews_zh', 'ner_en', 'ner_zh']
+__all__ = ['WIDTHS', 'PLACEHOLDERS', 'RECIPES', 'repair_gbk', 'drop_invisible', 'normalize_unicode', 'normalize_whitespace',
+           'drop_missing', 'text_key', 'drop_contradictions', 'drop_unknown_labels', 'drop_duplicates', 'Recipe',
+           'reviews_en', 'reviews_zh', 'ner_en', 'ner_zh']
 
 # %% ../nbs/20_cleaning.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _UTF8_IN_GBK = re.compile(f"[{''.join(_UNUSED)}]")
 _WIDE_RUN = re.compile("[^\x00-\x7f]{2,}")
 _LEVEL1 = (bytes([lead, trail]) for lead in range(0xB0, 0xD8) for trail in range(0xA1, 0xFF if lead < 0xD7 else 0xFA))
 _COMMON = frozenset(raw.decode("gb2312") for raw in _LEVEL1)   # the 3,755 commonest characters
-_MARKS = frozenset("，。！？、；：“”‘’（）《》…—·～\u3000")
+_MARKS = frozenset("，。！？、；：“”‘’（）《》…—·～／％℃＋－×\u3000")
 
 
 def _chinese_share(text: str) -> float:
@@ -82,6 +82,22 @@ def repair_gbk(text: str) -> str:
         edits = _utf8_in_gbk(text)
     return Edited(text, edits) if edits else text
 
+# %% ../nbs/20_cleaning.ipynb #747ff4b3
+_JOINED = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua8ff\ufb50-\ufdff\ufe70-\ufefc"   # such scripts
+_PICTURE = "\u00a9\u00ae\u203c-\u2bff\u3030-\u303d\ufe0f\U0001f000-\U0001faff"   # what emoji are made of
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+    f"|(?<![{_JOINED}])\u200c"
+    f"|(?<![{_JOINED}{_PICTURE}])\u200d|(?<=[{_PICTURE}])\u200d(?![{_PICTURE}])"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]"   # letters of flags, behind a flag only
+)
+
+
+@mapper
+def drop_invisible(text: str) -> str:
+    "Remove what cannot be seen and does nothing: marks of direction, soft hyphens, blanks and joiners of no width."
+    return text if text.isprintable() else resub(_INVISIBLE, "", text)
+
 # %% ../nbs/20_cleaning.ipynb #397c7596
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # Ａ -> A, ！ -> !
 _WIDE_LETTERS = {code: half for code, half in _WIDE.items() if half.isalnum()}
@@ -97,8 +113,9 @@ _SUSPECT = re.compile(r"[^\x00-\x7f\u2014\u2018\u2019\u201c\u201d\u2026\u2e80-\u
 
 
 @lru_cache
-def _fixer(form: str) -> ftfy.TextFixerConfig:
-    return ftfy.TextFixerConfig(uncurl_quotes=False, fix_character_width=False, explain=False, normalization=form)
+def _fixer(form: str, entities: bool) -> ftfy.TextFixerConfig:
+    return ftfy.TextFixerConfig(uncurl_quotes=False, fix_character_width=False, explain=False, normalization=form,
+                                unescape_html="auto" if entities else False)
 
 
 def _is_plain(text: str, form: str) -> bool:
@@ -109,7 +126,7 @@ def _is_plain(text: str, form: str) -> bool:
         return text.isascii()
     return not _SUSPECT.search(text) or not (_LIGATURE.search(text) or is_bad(text))
 
-
+# %% ../nbs/20_cleaning.ipynb #0d97e922
 def _explained(raw: str, old: str, new: str) -> str:
     """`new` with its edits, where it was mojibake: each character stands for its misread bytes, so spans stay exact.
 
@@ -129,24 +146,30 @@ def _explained(raw: str, old: str, new: str) -> str:
         at += 1
     return Edited(raw, edits) if at == len(old) else new
 
-
+# %% ../nbs/20_cleaning.ipynb #291b53e2
 @mapper
 def normalize_unicode(
     text: str,
     *,
     form: str = "NFC",  # NFC joins accents; NFKC also rewrites ligatures, superscripts and circled digits
     width: str = "letters",  # full-width signs: "keep" all, turn "letters" and digits, or "all" punctuation too
+    entities: bool = True,  # read HTML entities; False beside `clean_html`, which reads them: once is enough
 ) -> str:
     "Repair mojibake and HTML entities, remove control characters, choose one Unicode form and one width."
     if width not in WIDTHS:
         raise DataError(f"width={width!r} is unknown", fix=f"use one of {', '.join(WIDTHS)}")
     raw, text = text, repair_gbk(text)
     if text is not raw:
-        again = normalize_unicode(str(text), form=form, width=width)
+        again = normalize_unicode(str(text), form=form, width=width, entities=entities)
         return text if again == text else again
     if WIDTHS[width] and _HAS[width].search(text):
         text = text.translate(WIDTHS[width])
-    return text if _is_plain(text, form) else _explained(raw, text, ftfy.fix_text(text, _fixer(form)))
+    if _is_plain(text, form):
+        return text
+    new = _explained(raw, text, ftfy.fix_text(text, _fixer(form, entities)))
+    if new.isprintable() or not _INVISIBLE.search(new):
+        return new
+    return drop_invisible(raw) if new == raw else str(drop_invisible(str(new)))
 
 # %% ../nbs/20_cleaning.ipynb #682b09cc
 _BLANK = r"[\s\u200b\u2060\ufeff]"
@@ -327,10 +350,12 @@ class Recipe:
 
     def __init__(
         self,
-        *steps: Step,  # configured steps, such as `drop_missing()`, or other recipes
+        *steps: Step,  # configured steps, such as `drop_missing()`, or other recipes; or one list of them
         name: str = "recipe",
     ):
         self.name, self.steps = name, []
+        if len(steps) == 1 and isinstance(steps[0], (list, tuple)):
+            steps = steps[0]
         for s in steps:
             if not hasattr(s, "params"):
                 raise DataError(

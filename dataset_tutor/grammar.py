@@ -37,9 +37,9 @@ _PENN = dict(
     PUNCT=". , : -LRB- -RRB- `` '' LS", SYM="# $ SYM", VERB="MD VB VBD VBG VBN VBP VBZ", X="FW",
 )
 _PKU = dict(
-    ADJ="a ad an ag b z", ADP="p", ADV="d dg df vd", CCONJ="c", INTJ="e o", NOUN="n ng s t tg f q j vn nrt",
+    ADJ="a ad an ag b z", ADP="p", ADV="d dg df vd zg", CCONJ="c", INTJ="e o", NOUN="n ng s t tg f q j vn nrt",
     NUM="m mq", PART="u uj ul uz ug uv ud y h k", PRON="r rr rz rg", PROPN="nr ns nt nz nrfg", VERB="v vg vi vq i l",
-    PUNCT="w", X="x g zg eng",
+    PUNCT="w", X="x g eng",
 )
 TAGS = {own: tag for table in (_PENN, _PKU) for tag, names in table.items() for own in names.split()}
 KINDS = tuple(sorted(set(TAGS.values())))

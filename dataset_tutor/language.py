@@ -21,7 +21,8 @@ from .tagging import CJK
 # %% auto #0
 __all__ = ['KEEP', 'AMONG', 'segment', 'stop_words', 'drop_stop_words', 'lower_case', 'expand_contractions', 'mask_numbers',
            'suggest_spelling', 'replace_words', 'swear_words', 'filter_words', 'sentences', 'language_of',
-           'filter_language', 'script_shares', 'CharModel', 'drop_improbable', 'off_topic', 'drop_off_topic']
+           'filter_language', 'script_shares', 'filter_scripts', 'CharModel', 'drop_improbable', 'off_topic',
+           'drop_off_topic']
 
 # %% ../nbs/26_language.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -148,23 +149,30 @@ def suggest_spelling(
     texts: Iterable[str],
     least: float = 1e6,  # how often the suggestion must occur in the corpus of the word list
     text_count: int = 3,  # a word that the texts use so often is taken for a name and left alone
+    in_texts: int | None = None,  # how often the suggestion must stand in the texts; None: once, in 1,000 texts or more
 ) -> pd.DataFrame:
-    "English words that look misspelled: the word, what it may mean, how often it occurs. Nothing is changed."
+    """English words that look misspelled: the word, what it may mean, how often it occurs. Nothing is changed.
+
+    A word that a larger dictionary (simplemma's) knows is taken for meant.
+    """
     import pandas as pd
 
-    speller, (symspellpy,) = _speller(), need("symspellpy", extra="clean")
+    texts, speller, (symspellpy,) = list(texts), _speller(), need("symspellpy", extra="clean")
+    (simplemma,) = need("simplemma", extra="clean")
+    in_texts = int(len(texts) >= 1000) if in_texts is None else in_texts
     count = Counter((text or "")[a:b] for text in texts for a, b in segment(text or ""))
     rows = []
     for word, n in count.items():
         if n >= text_count or len(word) < 4 or not word.isascii() or not word.isalpha() or word != word.lower():
             continue   # names, numbers and other scripts
         best = speller.lookup(word, symspellpy.Verbosity.TOP, max_edit_distance=1 if len(word) < 7 else 2)
-        if best and best[0].distance and best[0].count >= least:
+        if best and best[0].distance and best[0].count >= least and count[best[0].term] >= in_texts \
+                and not simplemma.is_known(word, lang="en"):
             rows.append((word, best[0].term, n, best[0].count))
     table = pd.DataFrame(rows, columns=["word", "suggestion", "occurs", "commonness"])
     return table.sort_values(["commonness", "word"], ascending=[False, True], ignore_index=True)
 
-
+# %% ../nbs/26_language.ipynb #abc8d8fc
 @lru_cache(8)
 def _any_of(words: tuple) -> re.Pattern:
     "Finds these words and phrases, the longest first; Latin ones only as a whole."
@@ -281,6 +289,22 @@ def script_shares(
     count = {name: len(p.findall(text)) for name, p in _SCRIPT.items()}
     total = sum(count.values())
     return {name: n / total for name, n in count.items() if n}
+
+# %% ../nbs/26_language.ipynb #6e486c5f
+@row_filter
+def filter_scripts(
+    text,
+    *,
+    scripts: Sequence[str] = ("han", "latin"),  # names in `script_shares`
+    least: float = 0.5,  # share of the letters that must be in them; texts without letters stay
+) -> str | None:
+    "Drop rows whose letters are mostly in other scripts; the reason says in which."
+    if unknown := [s for s in scripts if s not in _SCRIPTS]:
+        raise DataError(f"there is no script {unknown[0]!r}", fix=f"use some of {', '.join(_SCRIPTS)}")
+    shares = script_shares(text or "")
+    if not shares or sum(shares.get(s, 0) for s in scripts) >= least:
+        return None
+    return "written in " + ", ".join(f"{s} ({v:.0%})" for s, v in sorted(shares.items(), key=lambda x: -x[1]))
 
 # %% ../nbs/26_language.ipynb #0324c16d
 class CharModel:

@@ -81,6 +81,8 @@ _URL = re.compile(r"(?:https?://|ftp://|www\.)[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;
 _MENTION = re.compile(rf"(?<![0-9A-Za-z_@.])@[0-9A-Za-z_\-{CJK}]{{1,30}}")
 _HASHTAG = re.compile(rf"#[^#\s]{{1,60}}#|(?<![0-9A-Za-z_&#/])#[0-9A-Za-z_{CJK}]{{1,60}}")
 _CHOICES = ("keep", "remove", "token")
+_MAILBOX = re.compile(r"[A-Za-z0-9_%+-][A-Za-z0-9._%+-]*\Z")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
 
 
 def _emoji(text: str) -> Iterable[tuple[int, int]]:
@@ -92,18 +94,28 @@ def _urls(text: str) -> Iterable[tuple[int, int]]:
     for m in _URL.finditer(text):  # a full stop or bracket behind an address belongs to the sentence
         yield m.start(), m.start() + len(m[0].rstrip(".,;:!?'\")]"))
 
+
+def _emails(text: str) -> Iterable[tuple[int, int]]:
+    at = text.find("@")
+    while at >= 0:
+        left, right = _MAILBOX.search(text[max(0, at - 64) : at]), _DOMAIN.match(text, at + 1)
+        if left and right:
+            yield at - len(left[0]), right.end()
+        at = text.find("@", at + 1)
+
 # %% ../nbs/21_noise.ipynb #af3be898
 @mapper
 def replace_links(
     text: str,
     *,
-    urls: str = "token",  # here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>)
+    urls: str = "token",  # here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>, <EMAIL>)
     mentions: str = "token",
     hashtags: str = "keep",
     emoji: str = "keep",  # a sentiment model lives on them
+    emails: str = "keep",  # as personal data they are `mask_pii`'s, with the other kinds
 ) -> str:
-    "Links, @mentions, #hashtags (also #话题#) and emoji, each kept, removed or replaced by a token."
-    wishes = dict(URL=urls, USER=mentions, TOPIC=hashtags, EMOJI=emoji)
+    "Links, @mentions, #hashtags (also #话题#), emoji and e-mail addresses, each kept, removed or replaced by a token."
+    wishes = dict(URL=urls, USER=mentions, TOPIC=hashtags, EMOJI=emoji, EMAIL=emails)
     if bad := [w for w in wishes.values() if w not in _CHOICES]:
         raise DataError(f"{bad[0]!r} is no choice", fix=f"use one of {', '.join(_CHOICES)}")
     edits, taken = [], 0
@@ -120,6 +132,7 @@ _FINDERS = {
     "USER": lambda text: (m.span() for m in _MENTION.finditer(text)),
     "TOPIC": lambda text: (m.span() for m in _HASHTAG.finditer(text)),
     "EMOJI": lambda text: () if text.isascii() else _emoji(text),
+    "EMAIL": _emails,
 }
 
 # %% ../nbs/21_noise.ipynb #aee4cc7d
@@ -287,5 +300,5 @@ DIRT["gbk"] = _gbk   # not among the kinds that `corrupt` makes by itself
 # %% ../nbs/21_noise.ipynb #0b15c908
 def web() -> Recipe:
     "Text from the web: markup, broken encodings, addresses, long repeats, white space."
-    return Recipe(clean_html(), normalize_unicode(), replace_links(urls="remove", mentions="keep"), squeeze_repeats(),
-                  normalize_whitespace(), name="web")
+    return Recipe(clean_html(), normalize_unicode(entities=False), replace_links(urls="remove", mentions="keep"),
+                  squeeze_repeats(), normalize_whitespace(), name="web")

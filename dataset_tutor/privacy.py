@@ -33,7 +33,7 @@ from dataset_tutor.core import (
     unpack_trail,
 )
 from .models import need
-from .noise import _edited
+from .noise import _edited, _emails
 from .tagging import CJK
 
 # %% auto #0
@@ -67,17 +67,6 @@ def chinese_id(
 
 # %% ../nbs/22_privacy.ipynb #181c2eb6
 Found = tuple[int, int]  # start and end, in characters
-_MAILBOX = re.compile(r"[A-Za-z0-9_%+-][A-Za-z0-9._%+-]*\Z")
-_DOMAIN = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])")
-
-
-def _emails(text: str) -> Iterable[Found]:
-    at = text.find("@")
-    while at >= 0:
-        left, right = _MAILBOX.search(text[max(0, at - 64) : at]), _DOMAIN.match(text, at + 1)
-        if left and right:
-            yield at - len(left[0]), right.end()
-        at = text.find("@", at + 1)
 
 # %% ../nbs/22_privacy.ipynb #6f417bb3
 def _alone(pattern: str) -> re.Pattern:

@@ -21,9 +21,10 @@ from .cleaning import normalize_unicode, normalize_whitespace
 from .columns import guess_lang
 from .core import VERBS, DataError, Step, escape, history, mark_changes, pick_rows, progress
 from .core import read_yaml, unpack_trail
-from .deduplication import drop_shared_lines, group_duplicates
+from .deduplication import drop_shared_lines, drop_shared_passages, group_duplicates
 from .grammar import normalize_punctuation
-from .noise import clean_html, convert_chinese, filter_noise, replace_links, squeeze_repeats
+from .language import filter_language
+from .noise import clean_html, convert_chinese, filter_length, filter_noise, replace_links, squeeze_repeats
 from .privacy import mask_pii
 
 # %% auto #0
@@ -128,17 +129,23 @@ class Candidate:
 
 
 CATALOGUE = [
-    Candidate(normalize_unicode(), "broken encodings, invisible characters, two ways to write one character"),
+    Candidate(normalize_unicode(entities=False),
+              "broken encodings, invisible characters, two ways to write one character"),
     Candidate(clean_html(), "markup"),
     Candidate(normalize_whitespace(), "blanks and line ends"),
     Candidate(convert_chinese(), "two Chinese scripts in one set", optional=True, langs=("zh",)),
     Candidate(normalize_punctuation(), "signs of two widths", optional=True, langs=("zh",)),
+    Candidate(replace_links(urls="keep", mentions="keep", emails="token"), "e-mail addresses", optional=True),
     Candidate(mask_pii(), "personal data"),
     Candidate(replace_links(), "links, mentions", optional=True),
     Candidate(squeeze_repeats(), "runs of one character", optional=True),
     Candidate(drop_missing(), "no text or no label"),
     Candidate(drop_shared_lines(), "lines that many rows share", optional=True, whole=True),
+    Candidate(drop_shared_passages(), "passages that many rows share", optional=True, whole=True),
     Candidate(filter_noise(), "rows that are hardly text", optional=True),
+    Candidate(filter_length(least=2, most=5000), "rows of one character, or of thousands", optional=True),
+    Candidate(filter_language(langs=["en"]), "rows in another language", optional=True, langs=("en",)),
+    Candidate(filter_language(langs=["zh"]), "rows in another language", optional=True, langs=("zh",)),
     Candidate(drop_contradictions(), "one text, several labels", whole=True),
     Candidate(drop_duplicates(), "one text, several rows", whole=True),
     Candidate(group_duplicates(), "near copies, to keep on one side of a split", whole=True),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .core import DataError, dropped, escape, history, mark_changes, records, unpack_trail
+from .core import DataError, diff_edits, dropped, escape, history, mark_changes, records, unpack_trail
 from .visualization import figure_to_html
 from .widgets import Html
 
@@ -140,8 +140,15 @@ def changes(
         for d in unpack_trail(r)["dropped"]:
             now[d["uid"]] = d.get("row", {}).get(text)
         rows = [x for x in rows if x["before"] and x["after"]]
-        found = sorted(rows, key=lambda x: len(x["after"]) / len(x["before"]))[:limit] + found
+        found = sorted(rows, key=lambda x: -_touched(x["before"], x["after"]))[:limit] + found
     return found
+
+
+def _touched(before: str, after: str) -> float:
+    "The share of both texts that an edit touched: 1 where nothing stayed. Of long texts the beginning counts."
+    before, after = before[:2_000], after[:2_000]
+    edits = diff_edits(before, after)
+    return sum(e - s + len(new) for s, e, new in edits) / (len(before) + len(after))
 
 # %% ../nbs/88_reporting.ipynb #f40ddc50
 _CSS = """

@@ -15,6 +15,7 @@ from dataset_tutor.cleaning import (
     Recipe,
     drop_contradictions,
     drop_duplicates,
+    drop_invisible,
     drop_missing,
     normalize_unicode,
     normalize_whitespace,
@@ -38,7 +39,8 @@ def sample(request):
 
 
 def slow_unicode(text, form="NFC"):
-    return ftfy.fix_text(str(repair_gbk(text)).translate(cleaning.WIDTHS["letters"]), cleaning._fixer(form))
+    fixed = ftfy.fix_text(str(repair_gbk(text)).translate(cleaning.WIDTHS["letters"]), cleaning._fixer(form, True))
+    return drop_invisible(fixed)
 
 
 def test_the_shortcut_changes_nothing(sample):
@@ -155,3 +157,35 @@ def test_texts_of_other_kinds_are_not_re_read(sample):
         assert repair_gbk(t) == t
     for t in ("DÉJÀ VU, ÉTÉ à Liège", "××××××", "°°°°", "«»«»«»", "¡¡¡¡Hola!!!!", "鎴", "ééééé", "dÃ©jÃ\xa0 vu, Ã©tÃ©"):
         assert repair_gbk(t) == t
+
+
+INVISIBLE = (
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u00ad\u200b\u2060\ufeff\u200c\u200d"
+    "\U000e0041"
+)
+NEEDED = ["👩\u200d🔬", "👨🏽\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "می\u200cخواهم", "क्\u200dष",
+          "ශ්\u200dරී", "🏴\U000e0067\U000e0062\U000e007f"]
+
+
+@pytest.mark.parametrize("sign", INVISIBLE, ids=lambda c: f"{ord(c):x}")
+@pytest.mark.parametrize("clean", [drop_invisible, normalize_unicode])
+def test_invisible_characters_go_and_spans_stay(sign, clean):
+    for word in ("word", "王小明"):
+        assert clean(f"{sign}{word[:2]}{sign}{word[2:]} ok{sign}") == f"{word} ok"
+        text = f"{word[0]}{sign}{word[1:]}{sign} é &amp; ok"
+        spans = [[dict(start=0, end=len(word) + 1, label="X")]]
+        row = clean(add_uids(Dataset.from_dict({"text": [text], "spans": spans}), "t"))[0]
+        assert [row["text"][s["start"] : s["end"]] for s in row["spans"]] == [word]
+
+
+@pytest.mark.parametrize("text", NEEDED)
+def test_joiners_that_do_something_stay(text):
+    assert drop_invisible(f"a {text} 好") == f"a {text} 好" == normalize_unicode(f"a {text} 好")
+
+
+def test_a_recipe_takes_one_list():
+    steps = [drop_missing(), normalize_whitespace()]
+    assert Recipe(steps).steps == Recipe(*steps).steps == Recipe(tuple(steps)).steps == Recipe([Recipe(steps)]).steps
+    assert Recipe([]).steps == []
+    with pytest.raises(DataError, match="not a configured step"):
+        Recipe([drop_missing])

@@ -17,6 +17,7 @@ from dataset_tutor.language import (
     drop_stop_words,
     expand_contractions,
     filter_language,
+    filter_scripts,
     filter_words,
     language_of,
     lower_case,
@@ -120,6 +121,23 @@ def test_spelling_is_only_suggested():
     assert table[["word", "suggestion"]].values.tolist() == [["beautifull", "beautiful"]]
     assert suggest_spelling(["beautifull"] * 5).empty and suggest_spelling([]).empty
     assert replace_words(some[0], words=dict(zip(table.word, table.suggestion))) == some[2].replace("day", "film")
+
+
+def test_a_word_that_a_dictionary_knows_is_meant():
+    "`thon` and `phony` are no slips; in many texts, the suggestion must be one of their words"
+    assert suggest_spelling(["a phony suavity", "a beautifull phone"]).word.tolist() == ["beautifull"]
+    many = [*["plain words only"] * 1000, "a beautifull film"]
+    assert suggest_spelling(many).empty and len(suggest_spelling(many, in_texts=0)) == 1
+    assert len(suggest_spelling([*many, "a beautiful one"])) == 1
+
+
+def test_rows_in_other_scripts_go():
+    some = add_uids(Dataset.from_dict({"text": ["iPhone 很好用吧", "all Latin", "только", "12:30", None]}), "t")
+    assert filter_scripts(some)["text"][:] == ["iPhone 很好用吧", "all Latin", "12:30", None]
+    left = filter_scripts(some, scripts=["latin"], least=0.7)
+    assert list(dropped(left).reason) == ["written in latin (60%), han (40%)", "written in cyrillic (100%)"]
+    with pytest.raises(DataError, match="han, kana"):
+        filter_scripts(some, scripts=["hanzi"])
 
 
 @pytest.mark.parametrize("text, lang", [

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_tutor.acquisition import load_sample
+from dataset_tutor.cleaning import Recipe, normalize_whitespace
 from dataset_tutor.core import DataError, add_uids, dropped, story
 from dataset_tutor.noise import (
     DIRT,
@@ -20,6 +21,7 @@ from dataset_tutor.noise import (
     squeeze_repeats,
     web,
 )
+from dataset_tutor.recipes import CATALOGUE
 from tests.test_core import texts
 
 KEPT = ["x < 3 and y > 1", "<PHONE>", "<王小明>", "a <- b", "if (a<b && c>d)", "&nosuch;", "AT&T", "1 &lt 2", "<3"]
@@ -50,6 +52,26 @@ def test_markup_goes(text):
 )  # fmt: skip
 def test_links(text, want):
     assert replace_links(text) == want
+
+
+ABOUT_HTML = {
+    "use &lt;b&gt; for bold": "use <b> for bold", "&amp;lt;b&amp;gt; is &lt;b&gt;": "&lt;b&gt; is <b>",
+    "<p>a &lt;p&gt; b</p>": "a <p> b", "R&amp;amp;D": "R&amp;D", "&amp;#20320;": "&#20320;",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ABOUT_HTML)
+def test_entities_are_read_once(text):
+    "Text about HTML is not taken for HTML, in any recipe that removes markup"
+    shape = Recipe(*(c.step for c in CATALOGUE if c.step.name in ("normalize_unicode", "clean_html")))
+    for recipe in (web(), Recipe(shape, normalize_whitespace())):
+        assert recipe.edit([text]) == [ABOUT_HTML[text]], recipe
+
+
+def test_emails():
+    assert replace_links("mail wang.x+lab@mail.example.com.cn谢谢", emails="token") == "mail <EMAIL>谢谢"
+    assert replace_links("a@b.org and @ann", emails="remove", mentions="keep") == " and @ann"
+    assert replace_links("a@b.org") == "a@b.org" and replace_links("not @home", emails="token") == "not <USER>"
 
 
 def test_topics_and_emoji():
@@ -106,7 +128,7 @@ BAIT = ["<", "<a ", "<!--", "<script>", "&", "&amp", "</", "<b" + "x" * 30, "htt
 def test_hostile_texts_take_linear_time(bait):
     def seconds(n):
         text, began = bait * (n // len(bait)), time.process_time()
-        replace_links(squeeze_repeats(str(clean_html(text))), hashtags="token")
+        replace_links(squeeze_repeats(str(clean_html(text))), hashtags="token", emails="token")
         return time.process_time() - began
 
     few, many = seconds(50_000), seconds(400_000)

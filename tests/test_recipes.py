@@ -81,6 +81,20 @@ def test_evidence_is_counted_and_shown():
     assert table["share"].between(0, 1).all() and len(table) == len(found)
 
 
+def test_language_length_passages_and_mail_are_proposed_with_evidence():
+    plain = load_sample("reviews-en", rows=120, seed=3)["text"][:]
+    passage = " Please read our terms and conditions before you write to the editors of this page."
+    odd = ["Ce film est une merveille, je le recommande à tous mes amis", "!", "write to ann.lee@example.org please"]
+    some = rows([*(t + passage if i % 3 == 0 else t for i, t in enumerate(plain)), *odd])
+    found = {p.candidate.why: p for p in suggest(some)}
+    assert "fr (" in found["rows in another language"].before and found["rows in another language"].rows >= 1
+    assert found["rows of one character, or of thousands"].before.startswith("1 characters, fewer than 2")
+    assert found["passages that many rows share"].rows >= 20
+    mail = found["e-mail addresses"]
+    assert mail.rows == 1 and "<EMAIL>" in mail.after and mail.candidate.optional
+    assert found["personal data"].rows == 1, "an optional step hides nothing from those behind it"
+
+
 def test_optional_steps_only_on_request():
     some = rows(["soooooo good!!!!!!!!", "fine"])
     found = suggest(some)

@@ -7,8 +7,8 @@ import yaml
 from datasets import ClassLabel, Dataset
 from hypothesis import given, settings
 
-from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing, normalize_whitespace
-from dataset_tutor.core import add_uids
+from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing, normalize_unicode, normalize_whitespace
+from dataset_tutor.core import add_uids, mapper
 from dataset_tutor.distribution import split
 from dataset_tutor.reporting import changes, data_card, esc, html_table, page, rows_section
 from dataset_tutor.widgets import mark_spans
@@ -64,6 +64,21 @@ def test_changes_are_those_of_the_step_that_made_them():
     for c in changes(ds, limit=100):
         assert " ".join(c["before"].split()) == c["after"]
     assert {c["step"] for c in changes(ds)} == {"normalize_whitespace"}
+
+
+def test_the_most_telling_change_is_the_one_that_touched_most():
+    "An edit of equal length counts; a short cut in a long text does not"
+    texts = ["good old room number nine", "x" * 50 + " one  two", "ＡＢＣＤＥＦ ok"]
+    ds = Recipe(normalize_whitespace(), normalize_unicode())(add_uids(Dataset.from_dict({"text": texts}), "t"))
+    first = changes(ds, limit=1)
+    assert [c["before"] for c in first] == [texts[1], texts[2]]
+
+    @mapper
+    def _either(text: str) -> str:
+        return text.upper() if text.startswith("good") else text[:-3]
+
+    both = changes(_either(add_uids(Dataset.from_dict({"text": texts[:2]}), "t")))
+    assert [c["before"] for c in both] == texts[:2]
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
