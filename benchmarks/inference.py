@@ -53,10 +53,10 @@ def trained(name: str, args):
 
 
 def measure(name: str, run, args):
+    "Print what int8 costs and saves, then a line for each engine."
     rows, threads = held_rows(run, args.test), need("torch")[0].get_num_threads()
     ids = run.tokenizer(rows.texts, truncation=True, max_length=run.settings.max_length)["input_ids"]
-    pieces = [len(i) for i in ids]
-    print(f"{name}: {len(rows)} test rows of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), {threads} threads")
+    pieces, lines, gained = [len(i) for i in ids], [], []
     with tempfile.TemporaryDirectory() as tmp:
         engines = {"PyTorch float32": as_float32(run), f"PyTorch {run.settings.dtype}": run,
                    "ONNX float32": export_onnx(run, Path(tmp) / "float32"),
@@ -71,11 +71,17 @@ def measure(name: str, run, args):
                 faster = sorted(t[first] / t[k] for t in took)
                 found = compare_predictions(said[first], said[k])
                 size = f"{model.about['megabytes']:.0f} MB" if hasattr(model, "about") else ""
-                print(f"  {at_once:>4} a call  {k:<18}{1e3 * median(t[k] for t in took) / len(some):>8.2f} ms/text "
-                      f"{median(faster):>6.2f}x ({faster[0]:.2f} to {faster[-1]:.2f})  {score[k].main} "
-                      f"{score[k].score:.4f}  {found['differ']:>3} of {found['compared']} differ  {size}", flush=True)
-        key = "accuracy" if "accuracy" in score[first] else "f1"
-        print(f"  int8 minus float32, {key}: {score['ONNX int8'].minus(score[first], key)!r}\n", flush=True)
+                each = 1e3 * median(t[k] for t in took) / len(some)
+                lines.append(f"  {at_once:>4} a call  {k:<18}{each:>8.2f} ms/text {median(faster):>6.2f}x "
+                             f"({faster[0]:.2f} to {faster[-1]:.2f})  {score[k].main} {score[k].score:.4f}  "
+                             f"{found['differ']:>3} of {found['compared']} differ  {size}")
+            gained.append(f"{median(faster):.1f}x as fast at {at_once} a call")   # the last engine is int8
+    key = "accuracy" if "accuracy" in score[first] else "f1"
+    lost, low, high = (100 * v for v in score["ONNX int8"].minus(score[first], key))
+    print(f"{name}, int8 against PyTorch float32: {', '.join(gained)}; "
+          f"{lost:+.1f} points of {key} [{low:+.1f}, {high:+.1f}]")
+    print(f"  {len(rows)} test rows of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), {threads} threads")
+    print("\n".join(lines), flush=True)
 
 
 def main():

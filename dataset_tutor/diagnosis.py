@@ -26,8 +26,10 @@ from dataset_tutor.evaluation import (
     Interval,
     NerReport,
     Report,
+    _chance_of_more,
     _draws,
     _middle,
+    _named,
     _span_counts,
     bootstrap_interval,
     classification_metrics,
@@ -299,21 +301,13 @@ def randomization_test(
 ) -> Randomized:
     "Approximate randomisation (Noreen 1989) for any score of a report, entity F1 included."
     _comparable(first, second)
-    metric, k, rng = metric or first.main, first.rows.shape[1], np.random.default_rng(seed)
-    kinds, counts = np.unique(np.hstack([first.rows, second.rows]), axis=0, return_counts=True)
-    both, seen = np.vstack([kinds[:, :k], kinds[:, k:]]), abs(first[metric] - second[metric])
-    step, hits = max(1, 2_000_000 // both.size), 0
-    for i in range(0, draws, step):
-        swap = rng.binomial(counts, 0.5, size=(min(step, draws - i), len(counts)))
-        a, b = (first._score(both, np.hstack(pair), metric) for pair in ((counts - swap, swap), (swap, counts - swap)))
-        hits += int((np.abs(a - b) >= seen - 1e-12).sum())
-    return Randomized(float(first[metric] - second[metric]), (1 + hits) / (1 + draws))
+    metric = metric or first.main
+    return Randomized(float(first[metric] - second[metric]), _chance_of_more(first, second, metric, draws, seed))
 
 # %% ../nbs/75_diagnosis.ipynb #0658d895
 def _comparable(first: Report, second: Report):
     "Raise `DataError` unless two reports are about the same rows and classes."
-    named = [getattr(r, "names", None) or getattr(r, "types", None) for r in (first, second)]
-    if type(first) is not type(second) or len(first.rows) != len(second.rows) or named[0] != named[1]:
+    if type(first) is not type(second) or len(first.rows) != len(second.rows) or _named(first) != _named(second):
         raise DataError("these two reports cannot be paired", fix="score both on the same rows, with the same classes")
 
 # %% ../nbs/75_diagnosis.ipynb #81b6b026

@@ -366,9 +366,14 @@ class Effect:
         "helps, hurts, or no effect shown."
         return "helps" if self.low > 0 else "hurts" if self.high < 0 else "no effect shown"
 
+    @property
+    def labels(self) -> int:
+        "Labels that the step gives or changes: of rows that stay, and of rows that it adds."
+        return self.changes["truths_changed"] + self.changes["added"]
+
     def to_dict(self) -> dict:
         "Everything as plain values, for JSON."
-        return asdict(self) | {"seeds": self.seeds, "verdict": self.verdict}
+        return asdict(self) | {"seeds": self.seeds, "verdict": self.verdict, "labels": self.labels}
 
 # %% ../nbs/80_effects.ipynb #eb74ee24
 def _rounded(x: float) -> float:
@@ -396,7 +401,8 @@ def _facts(self: Effect) -> list[tuple[str, str]]:
     moved = [f"{c[k]:,} {k.replace('_', ' ')}" for k in ("removed", "added", "texts_changed", "truths_changed") if c[k]]
     facts = [(metric_name(self.metric), f"{a:.3f} without, {b:.3f} with"),
              ("training rows", f"{c['rows_in']:,} to {c['rows_out']:,}" + (f" ({', '.join(moved)})" if moved else "")),
-             ("probe", f"{self.probe}, {self.model}"), ("cost of the step", f"{self.seconds:.2f} s")]
+             ("probe", f"{self.probe}, {self.model}"),
+             ("cost of the step", f"{self.seconds:.2f} s, {self.labels:,} label{'s' * (self.labels != 1)}")]
     gone = [f"{n} {why}" for why, n in self.left_out.items() if n]
     return facts + ([("rows left out", ", ".join(gone))] if gone else []) + \
         ([("taken out of the arm", f"{self.met_test} rows that became texts of the test")] if self.met_test else [])
@@ -647,4 +653,5 @@ def effects_table(
         "step": e.name, "rows": f"{e.changes['rows_in']:,} \u2192 {e.changes['rows_out']:,}",
         "without": _rounded(np.mean(e.scores_without)), "with": _rounded(np.mean(e.scores_with)),
         "difference": _rounded(e.difference), "low": _rounded(e.low), "high": _rounded(e.high),
-        "verdict": "no effect" if e.unchanged else e.verdict, "seconds": round(e.seconds, 2)} for e in effects])
+        "verdict": "no effect" if e.unchanged else e.verdict, "seconds": round(e.seconds, 2),
+        "labels": e.labels} for e in effects])

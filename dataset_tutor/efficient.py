@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/72_efficient.ipynb #560d23a1
-METHODS = dict(full=1, head=20, bias=10, lora=10, adalora=30, ia3=30, prefix=30) # -> multiple of the usual rate
+METHODS = dict(full=1, head=20, bias=10, lora=10, adalora=30, ia3=30, prefix=30, adapter=10) # multiples of the rate
 _HEAD = r"(^|\.)(classifier|score|pooler|qa_outputs)(\.|$)"
 _IN_LAYER = re.compile(r"\.(?:layer|layers|h|block)\.\d+\.(.+)$")
 
@@ -89,6 +89,33 @@ def _adapter(method: str, model, rank: int, steps: int):
                               feedforward_modules=inner, modules_to_save=head)
     return peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=rank)
 
+# %% ../nbs/72_efficient.ipynb #f891eed9
+def _detours(net, size: int):
+    "The model with a bottleneck adapter behind each output matrix; only these and the head are left to train."
+    (torch,) = need("torch")
+
+    class Detour(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+            self.down, self.up = torch.nn.Linear(layer.out_features, size), torch.nn.Linear(size, layer.out_features)
+            torch.nn.init.zeros_(self.up.weight)
+            torch.nn.init.zeros_(self.up.bias)
+
+        def forward(self, x):
+            h = self.layer(x)
+            return h + self.up(torch.nn.functional.gelu(self.down(h)))
+
+    places = [n for n, m in net.named_modules() if _IN_LAYER.search(n) and n.endswith("output.dense")]
+    if not places:
+        raise DataError(f"a {net.config.model_type} model has no place for adapters", fix='method="lora"')
+    for name, p in net.named_parameters():
+        p.requires_grad_(bool(re.search(_HEAD, name)))
+    for name in places:
+        parent = net.get_submodule(name.rpartition(".")[0])
+        parent.dense = Detour(parent.dense).to(net.device)
+    return net
+
 # %% ../nbs/72_efficient.ipynb #179dda22
 def _trainable(net, method: str, rank: int, steps: int):
     "The model with only the method's weights left to train."
@@ -98,6 +125,8 @@ def _trainable(net, method: str, rank: int, steps: int):
         return net
     if method == "full":
         return net
+    if method == "adapter":
+        return _detours(net, 4 * rank)
     (peft,) = need("peft", extra="efficient")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -186,7 +215,7 @@ class _Beside(Run):
     "A run whose trained vectors stand beside the model: it predicts, and cannot be written as a plain folder."
 
     def save(self, folder):
-        raise DataError("a prefix cannot be merged into the weights, so no plain folder can hold it",
+        raise DataError("a prefix or an adapter cannot be merged into the weights, so no plain folder can hold it",
                         fix='method="lora" gives a run that can be saved, exported and served')
 
 # %% ../nbs/72_efficient.ipynb #b26920e5
@@ -239,7 +268,7 @@ def tune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `span
             net, names, parts, s, tokenizer, device, folder, out is not None, _watched(progress), trainer or {}, items,
             _moves_ranks(net) if method == "adalora" else None))
     done["notes"] |= dict(method=method, trained=trained, memory_mb=memory["all"])
-    return _finished(net, names, parts, s, tokenizer, fingerprint, done, out, method == "prefix")
+    return _finished(net, names, parts, s, tokenizer, fingerprint, done, out, method in ("prefix", "adapter"))
 
 def _finished(net, names, parts, s, tokenizer, fingerprint: str, done: dict, out, beside: bool = False) -> Run:
     "Merge, score validation and test, save."
@@ -596,7 +625,9 @@ def export_onnx(run: Run, # a fine-tuned model
     """Write a run as an ONNX folder, after comparing it with PyTorch in float32 on real rows.
 
     Raises `DataError`, and writes nothing, if more than `tolerance` of the labels or spans differ (with int8 a single
-    one always may) or, without int8, any probability by more than 0.001.
+    one always may) or, without int8, any probability by more than 0.001. With int8 the probabilities of single rows
+    move further than that, and no limit is set: `about["check"]` says how far. What is kept as `tolerance.probability`
+    is how far a machine that opens the file may be from the one that wrote it.
     """
     folder, texts = Path(folder), list(texts or [r["text"] for r in run.rows["validation"][:200]])
     if folder.exists() and any(folder.iterdir()) and not (folder/"onnx.json").exists():

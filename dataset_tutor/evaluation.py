@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from html import escape
 from typing import NamedTuple
 
@@ -15,8 +16,8 @@ from .core import DataError
 from .tagging import cut_offsets, entity_types, spans_to_tags, tokenize
 
 # %% auto #0
-__all__ = ['seqeval_strict', 'Interval', 'bootstrap_interval', 'Report', 'NerReport', 'ner_metrics', 'ClassificationReport',
-           'classification_metrics']
+__all__ = ['seqeval_strict', 'Interval', 'bootstrap_interval', 'Difference', 'Report', 'NerReport', 'ner_metrics',
+           'ClassificationReport', 'classification_metrics']
 
 # %% ../nbs/68_evaluation.ipynb #f40ad304
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,6 +86,19 @@ def bootstrap_interval(rows, # (n, k) or (n,): what each row adds to the counts 
     kinds, draws = _draws(rows, n_boot, seed)
     return _middle(score(rows.sum(0)[None])[0], score(draws @ kinds), level)
 
+# %% ../nbs/68_evaluation.ipynb #29eb07cf
+class Difference(Interval):
+    "A difference of two systems on the same rows: value, low, high, and `p`, which is computed when it is asked for."
+
+    @cached_property
+    def p(self) -> float:
+        "How often chance would make them differ as much (Noreen 1989); NaN where they know different classes."
+        return self._swapped()
+
+    def __repr__(self):
+        shown = "" if np.isnan(self.p) else ", p < 0.001" if self.p < 0.001 else f", p = {self.p:.3f}"
+        return super().__repr__() + shown
+
 # %% ../nbs/68_evaluation.ipynb #9b567a23
 class Report(dict):
     "Scores by name. `interval(name)` says how sure one is, `minus(other)` compares two systems on the same rows."
@@ -108,15 +122,36 @@ class Report(dict):
         return _middle(self[name], self._score(*_draws(self.rows, n_boot, seed), name), level)
 
     def minus(self, other: Report, # on the same rows, in the same order
-              name: str = None, n_boot: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
-        "The difference of two systems with a *paired* interval: both are scored on the same drawn rows."
+              name: str = None, n_boot: int = 2000, level: float = 0.95, seed: int = 0) -> Difference:
+        "The difference of two systems with a *paired* interval, both scored on the same drawn rows, and its p."
         if len(self.rows) != len(other.rows) or type(self) is not type(other):
             raise DataError(f"{len(self.rows)} rows cannot be paired with {len(other.rows)} of another report",
                             fix="score both systems on the same rows")
         name, k = name or self.main, self.rows.shape[1]
         kinds, draws = _draws(np.hstack([self.rows, other.rows]), n_boot, seed)
         values = self._score(kinds[:, :k], draws, name) - other._score(kinds[:, k:], draws, name)
-        return _middle(self[name] - other[name], values, level)
+        out = Difference(*_middle(self[name] - other[name], values, level))
+        out._swapped = partial(_chance_of_more, self, other, name, n_boot - 1, seed)
+        return out
+
+# %% ../nbs/68_evaluation.ipynb #b0bd5f5f
+def _chance_of_more(first: Report, second: Report, name: str, draws: int, seed: int) -> float:
+    "How often swapped predictions differ as much as the real ones; NaN for reports about different classes."
+    if first.rows.shape != second.rows.shape or _named(first) != _named(second):
+        return float("nan")
+    k, rng, hits = first.rows.shape[1], np.random.default_rng(seed), 0
+    kinds, counts = np.unique(np.hstack([first.rows, second.rows]), axis=0, return_counts=True)
+    both, seen = np.vstack([kinds[:, :k], kinds[:, k:]]), abs(first[name] - second[name])
+    step = max(1, 2_000_000 // both.size)
+    for i in range(0, draws, step):
+        swap = rng.binomial(counts, 0.5, size=(min(step, draws - i), len(counts)))
+        a, b = (first._score(both, np.hstack(pair), name) for pair in ((counts - swap, swap), (swap, counts - swap)))
+        hits += int((np.abs(a - b) >= seen - 1e-12).sum())
+    return (1 + hits) / (1 + draws)
+
+def _named(report: Report) -> list | None:
+    "The classes or types that a report counts."
+    return getattr(report, "names", None) or getattr(report, "types", None)
 
 # %% ../nbs/68_evaluation.ipynb #df2f338a
 def _table(report: Report) -> list[list[str]]:

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -334,6 +335,28 @@ class _Balanced:
             out[turn == c] = self._drawn(c, self.epoch * rounds, rounds)
         return iter(out.ravel()[:self.n].tolist())
 
+# %% ../nbs/70_finetuning.ipynb #3e85c341
+class _ByLength:
+    "Row numbers in batches of like length, the batches in random order. It depends on seed and epoch."
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths, self.size, self.seed, self.epoch = np.asarray(lengths), batch_size, seed, 0
+
+    def set_epoch(self, epoch: int):
+        "Trainer calls this before each epoch, also after a resume."
+        self.epoch = int(epoch)
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __iter__(self):
+        n, rng = len(self.lengths), np.random.default_rng([self.seed, self.epoch])
+        order = np.argsort(self.lengths * rng.uniform(0.95, 1.05, n), kind="stable")
+        at = rng.integers(n // self.size + 1) * self.size
+        short = slice(at, at + n % self.size)   # the batch that is not full comes last, wherever it was cut out
+        batches = np.delete(order, short).reshape(-1, self.size)
+        return iter([*rng.permutation(batches).ravel().tolist(), *order[short].tolist()])
+
 # %% ../nbs/70_finetuning.ipynb #9684812f
 def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more,
              callbacks: Sequence = ()):
@@ -358,8 +381,11 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
             return (loss, said) if return_outputs else loss
 
         def _get_train_sampler(self, *rows):
-            return _Balanced([i["labels"] for i in items], s.seed) if s.balanced_batches else \
-                super()._get_train_sampler(*rows)
+            if s.balanced_batches:
+                return _Balanced([i["labels"] for i in items], s.seed)
+            if self.args.train_sampling_strategy != "group_by_length":
+                return super()._get_train_sampler(*rows)
+            return _ByLength([len(i["input_ids"]) for i in items], s.batch_size, s.seed)
 
     device, weights = model.device.type, None
     if s.class_weights:
@@ -399,15 +425,37 @@ def _fingerprint(s: Settings, names: list[str], parts: dict[str, _Rows], trainer
     return digest.hexdigest()
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    "The newest complete checkpoint (the Trainer writes its state last); half-written ones are removed."
+    "The newest complete checkpoint whose best one is there too; half-written ones are removed."
     found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]), reverse=True)
-    while found:
-        try:
-            json.loads((found[0]/"trainer_state.json").read_text(encoding="utf-8"))
-            return found[0]
-        except (OSError, ValueError):
-            shutil.rmtree(found.pop(0))
-    return None
+    while found and not _whole(found[0]):
+        shutil.rmtree(found.pop(0))
+    return found[0] if found else None
+
+def _whole(checkpoint: Path) -> bool:
+    "Whether everything that a resume needs is there, to the last byte, the best checkpoint so far included."
+    try:
+        state = json.loads((checkpoint/"trainer_state.json").read_text(encoding="utf-8"))
+        tensors = [_safe_length(f) == f.stat().st_size for f in checkpoint.glob("*.safetensors")]
+    except (OSError, ValueError):
+        return False
+    packed = ["optimizer.pt", "scheduler.pt", *(f.name for f in checkpoint.glob("rng_state*.pth"))]
+    if not all([*tensors, tensors, len(packed) > 2, *(zipfile.is_zipfile(checkpoint/f) for f in packed)]):
+        return False
+    if not (named := state.get("best_model_checkpoint")):
+        return True
+    best = checkpoint.with_name(Path(named).name)
+    if best != checkpoint and not _whole(best):
+        return False
+    if named != str(best):   # the folder was moved, or is named from another place
+        _write(checkpoint/"trainer_state.json", json.dumps(state | dict(best_model_checkpoint=str(best)), indent=2))
+    return True
+
+def _safe_length(file: Path) -> int:
+    "How long a safetensors file must be, by what its head says."
+    with file.open("rb") as f:
+        size = int.from_bytes(f.read(8), "little")
+        head = json.loads(f.read(min(size, 100_000_000)))
+    return 8 + size + max((v["data_offsets"][1] for k, v in head.items() if k != "__metadata__"), default=0)
 
 # %% ../nbs/70_finetuning.ipynb #389de807
 def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None:
@@ -430,6 +478,17 @@ def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None
         _write(out/"run.json", json.dumps(start, ensure_ascii=False, indent=1))
         return None
     return about
+
+# %% ../nbs/70_finetuning.ipynb #98db935b
+def _saves(every: int):
+    "A callback that asks for a checkpoint after every so many steps, except an epoch's last."
+    (transformers,) = need("transformers")
+
+    class Saves(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **more):
+            if state.epoch % 1 and state.global_step % every == 0:
+                control.should_save = True
+    return Saves()
 
 # %% ../nbs/70_finetuning.ipynb #9f0b9ac6
 def _team() -> tuple[int, int]:
@@ -555,6 +614,7 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
              max_length: int | None = None, # in pieces; None: holds 99 % of the training texts, at most 256
              out: str | Path | None = None, # folder for checkpoints and the finished run; None keeps neither
              resume: bool = True, # go on (or return the finished run) if `out` holds the same run
+             save_every: int | None = None, # steps between checkpoints in `out`; None: one after each epoch
              device: str | None = None, # None: `pick_device()`
              progress: bool | None = None, # a progress bar; None: if somebody watches
              compile: bool = False, # `torch.compile` for the training steps: a minute first, then faster steps
@@ -568,6 +628,8 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
     one writes. Raises `LeakageError` without a split or with duplicates across it, `DataError` for rows that cannot be
     trained on, for an `out` that holds another run, and where the memory is too small.
     """
+    if save_every is not None and (save_every < 1 or not out):
+        raise DataError(f"save_every={save_every} with out={out} saves nothing", fix='save_every=100, out="my-run"')
     kind, names, parts = _prepare(ds, task)
     device = _join(pick_device(device))
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length, **more)
@@ -575,10 +637,12 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
     fingerprint = _fingerprint(s, names, parts, trainer)
     earlier = _once(lambda: _open(Path(out), s, fingerprint, resume)) if out else None
     if earlier and earlier["state"] == "done":
+        _once(lambda: shutil.rmtree(Path(out)/"checkpoints", ignore_errors=True))   # a kill may have left them
         return load_run(out, device)
     with tempfile.TemporaryDirectory() if out is None else contextlib.nullcontext(Path(out)/"checkpoints") as folder:
         folder = Path(_once(lambda: str(folder)))
         more = dict(torch_compile=compile) | (trainer or {})
+        callbacks = [*callbacks, *([_saves(save_every)] if save_every else [])]
         fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder, out is not None,
                                                          _watched(progress), more, callbacks))
     run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,

@@ -356,4 +356,17 @@ def test_an_effect_shows_itself_and_escapes():
     table = effects_table([e, e])
     assert list(table["difference"]) == [round(100 * e.difference, 1)] * 2 and len(table) == 2
     assert json.loads(json.dumps(e.to_dict()))["verdict"] == e.verdict
-    assert Effect(**{k: v for k, v in e.to_dict().items() if k not in ("seeds", "verdict")}) == e
+    assert Effect(**{k: v for k, v in e.to_dict().items() if k not in ("seeds", "verdict", "labels")}) == e
+
+
+def test_labels_that_were_changed_or_added_are_counted():
+    @step
+    def doubled(ds):
+        extra = ds.select(range(5)).map(lambda r: {"parent": r["uid"], "uid": r["uid"] + "x"})
+        return concatenate_datasets([ds, extra])
+
+    ds = reviews()
+    flipped, more, fewer = (effect(s, ds, seeds=2, cache=False) for s in (flip(), doubled(), few()))
+    assert flipped.labels == flipped.changes["truths_changed"] > 50 and more.labels == 5 and fewer.labels == 0
+    assert effects_table([flipped, more])["labels"].tolist() == [flipped.labels, 5]
+    assert flipped.to_dict()["labels"] == flipped.labels and f"{flipped.labels} labels" in str(flipped)

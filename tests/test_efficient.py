@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from dataset_tutor import efficient
 from dataset_tutor.acquisition import load_sample
@@ -87,6 +88,11 @@ def test_only_the_method_s_weights_are_trained_and_what_comes_back_is_plain(meth
     if method == "prefix":
         assert "peft" in type(run.model).__module__
         return
+    if method == "adapter":   # the pretrained weights stand untouched behind the detours
+        now = {n.replace("dense.layer.", "dense."): w for n, w in run.model.bert.state_dict().items()}
+        assert all(torch.equal(now[n], w) for n, w in base.items() if not n.startswith("pooler"))
+        assert any(w.any() for n, w in now.items() if n.endswith("up.weight"))
+        return
     assert type(run.model).__name__ == "BertForSequenceClassification"
     now = run.model.bert.state_dict()
     moved = {n for n, w in now.items() if n in base and not torch.equal(w, base[n])} - {
@@ -100,7 +106,7 @@ def test_only_the_method_s_weights_are_trained_and_what_comes_back_is_plain(meth
         assert moved and (method == "ia3" or all(n.endswith("weight") for n in moved))
 
 
-@pytest.mark.parametrize("method", ["adalora"])
+@pytest.mark.parametrize("method", ["adalora", "adapter"])
 def test_chinese_entities_too(method, news, shallow):
     run = tune(news, method, model=shallow["zh-small"], rank=2, batch_size=4, **QUICK)
     assert type(run.model).__name__ == "RoFormerForTokenClassification" and run.notes["method"] == method
@@ -164,6 +170,9 @@ def test_prefix_says_where_it_does_not_fit(news, films, shallow, tmp_path):
     run = tune(films, "prefix", model=shallow["en-small"], **QUICK)
     with pytest.raises(DataError, match="lora"):
         run.save(tmp_path / "x")
+    distil = DistilBertForSequenceClassification(DistilBertConfig(dim=8, n_layers=1, n_heads=1, hidden_dim=8))
+    with pytest.raises(DataError, match="no place for adapters"):
+        efficient._trainable(distil, "adapter", 2, 10)
 
 
 @pytest.mark.parametrize("module, act", [

@@ -1,4 +1,5 @@
 """Evaluation: against scikit-learn, seqeval and a bootstrap with a loop."""
+import copy
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, precision_recall_fscore_support
 
 from dataset_tutor.core import DataError
+from dataset_tutor.diagnosis import randomization_test
 from dataset_tutor.evaluation import bootstrap_interval, classification_metrics, ner_metrics, seqeval_strict
 
 CASES = 1000
@@ -105,6 +107,13 @@ def test_paired_difference_is_narrower_than_two_intervals():
     difference = one.minus(two)
     assert difference.high - difference.low < one.interval().high - one.interval().low
     assert difference.value == pytest.approx(one["macro_f1"] - two["macro_f1"])
+    assert difference.p == randomization_test(one, two, draws=1999).p
+    close = one.minus(classification_metrics(gold, np.r_[a[:-3], 1 - a[-3:]], ["n", "p"]))
+    assert close.p > 0.05 and f"p = {close.p:.3f}" in repr(close)
+    assert one.minus(one).p == 1 and "p < 0.001" in repr(one.minus(classification_metrics(gold, 1 - gold, ["n", "p"])))
+    other = classification_metrics(gold, a, ["n", "other"])
+    assert np.isnan(one.minus(other).p) and "p" not in repr(one.minus(other))
+    assert copy.deepcopy(difference).p == difference.p and len(difference) == 3
     with pytest.raises(DataError, match="cannot be paired"):
         one.minus(classification_metrics([0], [0], ["n", "p"]))
 

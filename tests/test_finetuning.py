@@ -13,6 +13,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.cleaning import ner_zh, reviews_en
@@ -23,6 +25,7 @@ from dataset_tutor.finetuning import (
     DEFAULTS,
     Settings,
     _Balanced,
+    _ByLength,
     _Collate,
     _fingerprint,
     _last_checkpoint,
@@ -164,12 +167,100 @@ def test_killed_and_resumed_equals_uninterrupted(news, shallow, tmp_path):
         finetune(changed, **options, out=out)
 
 
-def test_half_written_checkpoints_are_passed_over(tmp_path):
-    (tmp_path / "checkpoint-3").mkdir()
-    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")
-    (tmp_path / "checkpoint-12").mkdir()
-    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"epo')
+def checkpoint(folder, step, best=None):
+    "The files that a Trainer leaves"
+    from safetensors.torch import save_file
+    at = folder / f"checkpoint-{step}"
+    at.mkdir()
+    save_file({"w": torch.zeros(64)}, at / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"x": torch.zeros(8)}, at / name)
+    (at / "trainer_state.json").write_text(json.dumps(dict(epoch=1.0, best_model_checkpoint=best and str(best))))
+    return at
+
+
+@pytest.mark.parametrize("damaged", ["trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt",
+                                     "rng_state.pth"])
+@pytest.mark.parametrize("how", ["gone", "cut", "empty"])
+def test_half_written_checkpoints_are_passed_over(tmp_path, damaged, how):
+    checkpoint(tmp_path, 3)
+    file = checkpoint(tmp_path, 12) / damaged
+    assert _last_checkpoint(tmp_path).name == "checkpoint-12"
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-3] if how == "cut" else b"")
     assert _last_checkpoint(tmp_path).name == "checkpoint-3" and not (tmp_path / "checkpoint-12").exists()
+
+
+def test_a_checkpoint_needs_the_best_one_and_finds_it_in_its_own_folder(tmp_path):
+    best = checkpoint(tmp_path, 3)
+    last = checkpoint(tmp_path, 12, best="/elsewhere/checkpoints/checkpoint-3")
+    assert _last_checkpoint(tmp_path) == last
+    assert json.loads((last / "trainer_state.json").read_text())["best_model_checkpoint"] == str(best)
+    (best / "model.safetensors").unlink()   # without it the last epoch would be taken for the best
+    assert _last_checkpoint(tmp_path) is None
+
+
+def test_stopped_in_the_middle_of_an_epoch_not_a_step_is_lost(films, shallow, tmp_path, monkeypatch):
+    import transformers
+
+    options = dict(model=shallow["en-small"], epochs=3, lr=5e-4, max_length=16, dropout=0.1, early_stopping=0, **QUIET)
+    whole, save, steps = finetune(films, **options), transformers.Trainer._save_checkpoint, []
+
+    def save_and_stop(self, *args, **more):
+        save(self, *args, **more)
+        steps.append(self.state.global_step)
+        if steps[-1] == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(transformers.Trainer, "_save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(films, out=tmp_path / "run", save_every=2, **options)
+    assert steps == [2, 4, 6, 8]   # six steps an epoch
+    assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {"checkpoint-6", "checkpoint-8"}
+    resumed = finetune(films, out=tmp_path / "run", save_every=2, **options)
+    a, b = weights(whole), weights(resumed)
+    assert all(torch.equal(a[n], b[n]) for n in a) and whole.rows == resumed.rows
+    assert [e["validation"] for e in whole.log] == [e["validation"] for e in resumed.log]
+    with pytest.raises(DataError, match="saves nothing"):
+        finetune(films, save_every=2, **options)
+
+
+def test_killed_at_the_worst_moments():
+    "SIGKILL before the first checkpoint and while one is written; benchmarks/kills.py does ten"
+    command = [sys.executable, str(Path(__file__).parent.parent / "benchmarks" / "kills.py"), "--kills", "2", "--json"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
+                          capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = json.loads(done.stdout)
+    assert first["alive"] and second["alive"] and not first["checkpoints"] and second["half-written"]
+    assert first["largest difference"] == second["largest difference"] == 0
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 33), st.integers(0, 3))
+def test_batches_of_like_length_have_every_row_once(lengths, size, epoch):
+    sampler = _ByLength(lengths, size, seed=1)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert sorted(order) == list(range(len(lengths))) and len(sampler) == len(lengths)
+    again = _ByLength(lengths, size, seed=1)
+    again.set_epoch(epoch)
+    assert list(again) == order   # the epochs before were never drawn here, as after a resume
+
+
+def test_batches_of_like_length_waste_little_and_differ_from_epoch_to_epoch():
+    lengths = np.random.default_rng(0).gamma(4, 8, 2000).astype(int) + 2
+    sampler, seen = _ByLength(lengths, 32, seed=0), []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        batches = [lengths[b] for b in np.split(np.array(list(sampler)), range(32, 2000, 32))]
+        assert 1 - lengths.sum() / sum(len(b) * b.max() for b in batches) < 0.06
+        means = [b.mean() for b in batches[:-1]]
+        assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.4   # the batches come in no order
+        seen.append({frozenset(b) for b in np.split(np.array(list(sampler)), range(32, 2000, 32))})
+    assert len(seen[0] & seen[1]) < 3
 
 
 def test_a_foreign_folder_is_left_alone(films, tmp_path):
