@@ -1,6 +1,7 @@
 """Exchange formats: what goes out comes back sign by sign, or is refused with the row and the reason."""
 import json
-import random
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,50 +12,12 @@ from hypothesis import strategies as st
 from dataset_tutor.annotation import make_votes
 from dataset_tutor.core import DataError
 from dataset_tutor.exchange import FORMATS, export_labels, from_utf16, import_labels, resolve_spans, to_utf16
-from dataset_tutor.tagging import tokenize
 
-SIGNS = "aZ9 北京大学，。《》“”ＡB😀👨‍👩‍👧é\u0301𠮷\n\r\t\"'<&>[](){}#|,;\\\u3000\u200b\u2028-_O"
-NAMES = ["PER", "LOC", "geo-loc", "O"]
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from exchange import NAMES, SIGNS, comes_back, documents, key  # noqa: E402
+
+EXAMPLES = int(os.environ.get("EXAMPLES", 12))  # per format; EXAMPLES=1000 pytest tests/test_exchange.py takes minutes
 LOSSLESS = ["label-studio", "doccano", "argilla"]  # these hold any text and any spans
-
-
-def key(spans):
-    return sorted((s["start"], s["end"], s["label"]) for s in spans)
-
-
-def documents(n, lang, seed, clean=False):
-    "Random documents; `clean` ones have flat spans on whole tokens, which every format holds."
-    lots = random.Random(f"{seed} {lang}")
-    words = {"en": ["Ann", "lives", "in", "New", "York", "U.S.", "😀", "don't", "B2B", "<b>", "&", "#tag", "café"],
-             "zh": ["李明", "在", "北京", "大学", "，", "《诗经》", "😀", "𠮷野家", "ＡＢ", "2024年", "“好”",
-                    "。"]}[lang]
-    gaps = [" ", " ", "  ", "\n", "\t", "\u3000"] if lang == "en" else ["", "", "", " ", "\n", "\u3000"]
-    for i in range(n):
-        text = "".join(lots.choice(words) + lots.choice(gaps) for _ in range(lots.randint(1, 14)))
-        if not clean and lots.random() < 0.3:
-            text += "".join(lots.choice(SIGNS) for _ in range(8))
-        if clean:
-            text = text.replace("\n", " ")
-            tokens, spans, at = tokenize(text), [], 0
-            while at < len(tokens):
-                size = lots.randint(1, 3)
-                if lots.random() < 0.4 and at + size <= len(tokens):
-                    spans.append(dict(start=tokens[at][0], end=tokens[at + size - 1][1], label=lots.choice(NAMES)))
-                at += size
-        else:
-            ends = [sorted(lots.sample(range(len(text) + 1), 2)) for _ in range(lots.randint(0, 5))]
-            spans = [dict(start=a, end=b, label=lots.choice(NAMES)) for a, b in sorted(map(tuple, ends))]
-        yield dict(uid=f"{lang}-{seed}-{i}", text=text, spans=spans)
-
-
-def comes_back(rows, name, path, **options):
-    "Whether rows come back; `DataError` goes through."
-    ds = Dataset.from_list(rows, Features(uid=Value("string"), text=Value("string"), spans=[
-        dict(start=Value("int64"), end=Value("int64"), label=Value("string"))]))
-    back = import_labels(export_labels(ds, path, name, **options), name,
-                         **{k: v for k, v in options.items() if k in ("lang", "scheme")}).rows
-    found = {r["uid"]: (r["text"], key(r["spans"])) for r in back}
-    return found == {r["uid"]: (r["text"], key(r["spans"])) for r in rows}
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -91,7 +54,7 @@ def wild(draw):
                                            for e in ends if e[0] != e[1]])
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=wild())
 @example(row=dict(uid="u", text="\r\n", spans=[dict(start=0, end=1, label="O")]))
 @example(row=dict(uid="u", text="# uid = 1", spans=[dict(start=0, end=1, label="PER")]))
