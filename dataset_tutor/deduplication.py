@@ -5,9 +5,10 @@
 # %% ../nbs/25_deduplication.ipynb #0f8f6e9c
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,14 +20,14 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
 from .cleaning import _labels, text_key
-from .core import DataError, Edit, make_uid, move_spans, pick_rows, progress, step
+from .core import DataError, Edit, Verb, make_uid, move_spans, pick_rows, progress, step
 from .models import default_encoder, embed, need
-from .noise import _edited
+from .noise import _edited, convert_chinese
 
 # %% auto #0
-__all__ = ['plant_duplicates', 'similarity', 'shingles', 'Pairs', 'similar_pairs', 'UnionFind', 'chains', 'stars',
+__all__ = ['FORMS', 'plant_duplicates', 'similarity', 'shingles', 'Pairs', 'similar_pairs', 'UnionFind', 'chains', 'stars',
            'group_duplicates', 'drop_near_duplicates', 'drop_near_contradictions', 'decontaminate', 'meaning_pairs',
-           'drop_shared_lines', 'shared_passages', 'drop_shared_passages']
+           'group_paraphrases', 'drop_paraphrases', 'drop_shared_lines', 'shared_passages', 'drop_shared_passages']
 
 # %% ../nbs/25_deduplication.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -78,6 +79,24 @@ def similarity(
 ) -> float:  # 1 for texts that a reader would call the same, 0 for texts without a common character
     "Edit similarity of two texts in their normal form."
     return Levenshtein.normalized_similarity(text_key(a), text_key(b))
+
+# %% ../nbs/25_deduplication.ipynb #d13008f0
+def _letters_only(text: str) -> str:
+    return "".join(filter(str.isalnum, text_key(text)))
+
+
+def _simplified(text: str) -> str:
+    return text_key(convert_chinese(text))
+
+
+FORMS = {"reader": text_key, "exact": str, "letters": _letters_only, "simplified": _simplified}
+
+
+def _form(key: str | Callable) -> Callable[[str], str]:
+    "The function of a normal form."
+    if not callable(key) and key not in FORMS:
+        raise DataError(f"key={key!r} is unknown", fix=f"use a function, or one of {', '.join(FORMS)}")
+    return key if callable(key) else FORMS[key]
 
 # %% ../nbs/25_deduplication.ipynb #65f0ceb7
 _WIDE = 0x2E80  # from here on a character counts as two
@@ -149,12 +168,12 @@ def _blocks(texts: Sequence[str], most: int = 300_000) -> Iterator[list[str]]:
         yield block
 
 
-def _signatures(texts: Sequence[str], size: int, seed: int) -> np.ndarray:
+def _signatures(texts: Sequence[str], size: int, seed: int, cut: Callable = shingles) -> np.ndarray:
     "MinHash signatures, one column per text."
     (rensa,) = need("rensa", extra="clean")
 
     def sign(block: list[str]) -> np.ndarray:
-        hashes, offsets = shingles(block, size)
+        hashes, offsets = cut(block, size)
         found = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), _COLUMNS, seed)
         numbers = np.fromiter(joined.from_iterable(found.to_rows()), dtype=np.uint32, count=len(block) * _COLUMNS)
         return numbers.reshape(-1, _COLUMNS).T
@@ -291,6 +310,7 @@ def _candidates(
     threshold: float,
     seed: int,
     step: int = 50_000,  # pairs at a time
+    cut: Callable = shingles,
 ) -> np.ndarray:
     "Packed pairs that agree in two or more columns and are possible."
 
@@ -298,7 +318,7 @@ def _candidates(
         return pairs[_possible(*_unpack(pairs), lengths, letters, threshold)]
 
     reach = np.searchsorted(lengths, lengths / threshold + 1e-6, side="right").astype(np.uint64)
-    order, low, many, crowded = _all_partners(_signatures(keys, size, seed), reach)
+    order, low, many, crowded = _all_partners(_signatures(keys, size, seed, cut), reach)
     upto = np.cumsum(many.sum(0, dtype=np.int64))
     cuts = _distinct_sorted(np.r_[0, np.searchsorted(upto, np.arange(step, upto[-1:].sum(), step)), len(keys)])
     with ThreadPoolExecutor() as pool:
@@ -368,7 +388,9 @@ def _check(threshold: float):
 
 
 def _near(keys: Sequence[str], threshold: float, seed: int) -> Pairs:
-    "Pairs among keys that are all different."
+    "Pairs among keys that are all different; at 1 there are none."
+    if threshold == 1:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     lengths = np.fromiter(map(len, keys), dtype=np.int64, count=len(keys))
     by_length = np.argsort(lengths, kind="stable")
     keys, lengths = [keys[i] for i in by_length], lengths[by_length]
@@ -389,10 +411,10 @@ def _near(keys: Sequence[str], threshold: float, seed: int) -> Pairs:
     return Pairs(np.minimum(left, right)[order], np.maximum(left, right)[order], alike[alike > 0][order])
 
 
-def _distinct(texts: Sequence[str | None]) -> tuple[list[str], np.ndarray]:
+def _distinct(texts: Sequence[str | None], key: str | Callable = "reader") -> tuple[list[str], np.ndarray]:
     "The different normal forms, and per text which one it has; -1 for an empty text, which is like nothing."
-    at = {"": -1}
-    key_of = [at.setdefault(text_key(t or ""), len(at) - 1) for t in texts]
+    at, form = {"": -1}, _form(key)
+    key_of = [at.setdefault(form(t or ""), len(at) - 1) for t in texts]
     return list(at)[1:], np.array(key_of, dtype=np.int64)
 
 
@@ -466,12 +488,61 @@ def stars(
     return centre
 
 # %% ../nbs/25_deduplication.ipynb #92873afc
-@step
+class _Function:
+    "A function as a record names it: without its address, which is another in each process."
+
+    def __init__(self, fn: Callable):
+        self.name = fn.__qualname__ if inspect.isfunction(fn) else repr(fn)
+
+    def __repr__(self):
+        return self.name
+
+
+class _Keyed(Verb):
+    "A step whose option `key` may be a function."
+
+    def told(self, params: dict) -> dict:
+        key = params.get("key")
+        return super().told(params | ({"key": _Function(key)} if callable(key) else {}))
+
+
+# %% ../nbs/25_deduplication.ipynb #cad1ce13
+def _fill_group(ds: Dataset, key_of: np.ndarray, pairs: Pairs, most: int) -> tuple[Dataset, dict, dict]:
+    "What a step returns that groups rows: `pairs` are those of their keys; old groups are joined."
+    from datasets import Value
+
+    plain, n = ds.with_format(None), int(key_of.max(initial=-1)) + 1
+    old = [None] * len(ds)
+    if "group" in ds.column_names:
+        old = [None if g is None else str(g) for g in plain["group"]]
+    component, star, union, first = chains(n, pairs), stars(n, pairs), UnionFind(len(ds)), {}
+    cluster = np.where(np.bincount(component, minlength=n)[component] > most, star, component)
+    for i, (k, g) in enumerate(zip(key_of.tolist(), old)):
+        if k >= 0:
+            union.join(first.setdefault(int(cluster[k]), i), i)
+        if g is not None:
+            union.join(first.setdefault((g,), i), i)
+    root, uids = union.roots(), plain["uid"][:]
+    size, named = np.bincount(root, minlength=len(ds)), {}
+    for i, g in enumerate(old):
+        if g is not None:
+            named.setdefault(root[i], g)
+    group = [named.get(r, uids[r] if size[r] > 1 else None) for r in root]
+    rest = ds.remove_columns("group") if "group" in ds.column_names else ds
+    where = np.zeros(n, dtype=np.int64)
+    where[key_of[key_of >= 0]] = root[key_of >= 0]
+    notes = {"groups": int((size > 1).sum()), "rows_in_groups": int(size[size > 1].sum()),
+             "largest": int(size.max(initial=0)), "pairs_torn": int((where[pairs.left] != where[pairs.right]).sum())}
+    return rest.add_column("group", group, feature=Value("string")), {}, notes
+
+# %% ../nbs/25_deduplication.ipynb #11f47c9c
+@_Keyed
 def group_duplicates(
     ds: Dataset,
     *,
-    threshold: float = 0.8,  # least edit similarity
+    threshold: float = 0.8,  # least edit similarity; 1: the same normal form
     most: int = 100,  # a component with more different texts is broken into stars
+    key: str | Callable = "reader",  # the normal form: "reader", "exact", "letters", "simplified", or a function
     text: str = "text",
     seed: int = 0,
 ) -> Dataset:
@@ -480,49 +551,22 @@ def group_duplicates(
     The notes say how many groups of several rows there are, the largest, and how many similar pairs stand in different
     groups because a component was broken.
     """
-    from datasets import Value
-
     _check(threshold)
-    plain = ds.with_format(None)
-    old = [None] * len(ds)
-    if "group" in ds.column_names:
-        old = [None if g is None else str(g) for g in plain["group"]]
-    keys, key_of = _distinct(plain[text][:])
-    pairs = _near(keys, threshold, seed)
-    component, star, union, first = chains(len(keys), pairs), stars(len(keys), pairs), UnionFind(len(ds)), {}
-    cluster = np.where(np.bincount(component, minlength=len(keys))[component] > most, star, component)
-    for i, (k, g) in enumerate(zip(key_of.tolist(), old)):
-        if k >= 0:
-            union.join(first.setdefault(int(cluster[k]), i), i)
-        if g is not None:
-            union.join(first.setdefault((g,), i), i)
-    root, uids = union.roots(), plain["uid"][:]
-    several = np.bincount(root, minlength=len(ds)) > 1
-    named = {}
-    for i, g in enumerate(old):
-        if g is not None:
-            named.setdefault(root[i], g)
-    group = [named.get(r, uids[r] if several[r] else None) for r in root]
-    rest = ds.remove_columns("group") if "group" in ds.column_names else ds
-    where = np.zeros(len(keys), dtype=np.int64)
-    where[key_of[key_of >= 0]] = root[key_of >= 0]
-    notes = {"groups": len(np.unique(root[several[root]])), "rows_in_groups": int(several[root].sum()),
-             "largest": int(np.bincount(root).max()) if len(ds) else 0,
-             "pairs_torn": int((where[pairs.left] != where[pairs.right]).sum())}
-    return rest.add_column("group", group, feature=Value("string")), {}, notes
+    keys, key_of = _distinct(ds.with_format(None)[text][:], key)
+    return _fill_group(ds, key_of, _near(keys, threshold, seed), most)
 
 # %% ../nbs/25_deduplication.ipynb #08f383fc
 def _preference(ds: Dataset, keep: str, text: str, time: str) -> np.ndarray:
     "Row numbers, those to keep first."
     n = len(ds)
-    if keep == "first":
+    if keep in ("first", "majority"):
         return np.arange(n)
     if keep == "last":
         return np.arange(n)[::-1]
     if keep == "longest":
         return np.argsort([-len(t or "") for t in ds.with_format(None)[text]], kind="stable")
     if keep != "newest":
-        raise DataError(f"keep={keep!r} is unknown", fix="use 'first', 'last', 'longest' or 'newest'")
+        raise DataError(f"keep={keep!r} is unknown", fix="use 'first', 'last', 'longest', 'newest' or 'majority'")
     if time not in ds.column_names:
         raise DataError("there is no such column to tell the newest row by", time, fix="name it with time=")
     when = ds.with_format(None)[time][:]
@@ -530,34 +574,75 @@ def _preference(ds: Dataset, keep: str, text: str, time: str) -> np.ndarray:
     return np.array(known + [i for i in range(n) if when[i] is None], dtype=np.int64)
 
 
-@step
+# %% ../nbs/25_deduplication.ipynb #f63fd165
+def _votes(key_of: np.ndarray, labels: Sequence, near: Pairs) -> list[Counter]:
+    "How often each label is said of a text and its near copies, by number of the text."
+    own = [Counter() for _ in range(int(key_of.max(initial=-1)) + 1)]
+    for k, said in zip(key_of.tolist(), labels):
+        if k >= 0:
+            own[k][said] += 1
+    around = [Counter(v) for v in own]
+    for a, b in zip(near.left, near.right):
+        around[a] += own[b]
+        around[b] += own[a]
+    return around
+
+
+def _wins(votes: Counter, label) -> bool:
+    "Whether more say so than say any other thing."
+    return all(votes[label] > n for said, n in votes.items() if said != label)
+
+# %% ../nbs/25_deduplication.ipynb #112441b8
+def _stand_in(
+    key_of: np.ndarray, labels: Sequence, near: Pairs, order: np.ndarray, majority: bool
+) -> np.ndarray:  # per row the row that stays for it, which may be itself
+    "Stars of the rows in their order; rows of two labels are linked only if one of them has the majority around it."
+    units: dict[int, dict] = {}   # per text and label the row to keep
+    for i in order.tolist():
+        if key_of[i] >= 0:
+            units.setdefault(int(key_of[i]), {}).setdefault(labels[i], i)
+    sure, pairs = set(), list(zip(near.left.tolist(), near.right.tolist()))
+    if majority:
+        votes = _votes(key_of, labels, near)
+        sure = {i for k, of in units.items() for said, i in of.items() if _wins(votes[k], said)}
+        pairs += [(k, k) for k, of in units.items() if len(of) > 1]
+    linked = [(x, y) for a, b in pairs for said, x in units[a].items() for other, y in units[b].items()
+              if x != y and (said == other or x in sure or y in sure)]
+    left, right = np.array(linked, dtype=np.int64).reshape(-1, 2).T
+    by_rank = sorted(order.tolist(), key=lambda i: i not in sure) if sure else order
+    centre = stars(len(order), Pairs(left, right, np.ones(len(left))), by_rank)
+    return np.array([centre[units[k][said]] if k >= 0 else i
+                     for i, (k, said) in enumerate(zip(key_of.tolist(), labels))], dtype=np.int64)
+
+
+def _drop_others(ds: Dataset, stays: np.ndarray, why: str) -> tuple[Dataset, dict]:
+    "The rows that stay for themselves, and for every other one the reason to go."
+    uids = ds.with_format(None)["uid"][:]
+    reasons = {uids[i]: f"{why} {uids[c]}" for i, c in enumerate(stays.tolist()) if i != c}
+    return pick_rows(ds, np.flatnonzero(stays == np.arange(len(ds)))), reasons
+
+# %% ../nbs/25_deduplication.ipynb #5b920641
+@_Keyed
 def drop_near_duplicates(
     ds: Dataset,
     *,
-    threshold: float = 0.8,  # least edit similarity
-    keep: str = "first",  # which of several rows: "first", "last", "longest" or "newest"
+    threshold: float = 0.8,  # least edit similarity; 1: the same normal form
+    keep: str = "first",  # which of several rows: "first", "last", "longest", "newest" or "majority"
+    key: str | Callable = "reader",  # the normal form: "reader", "exact", "letters", "simplified", or a function
     text: str = "text",
     label: str = "label",
     time: str = "time",  # the column that says when, for keep="newest"
     seed: int = 0,
 ) -> Dataset:
-    "Of near copies with the same label (or entities) keep one; every row that goes names the one that it resembles."
+    """Of near copies with the same label (or entities) keep one; every row that goes names the one that it resembles.
+
+    With keep="majority" also those go that are a near copy of a row whose label most of its near copies have.
+    """
     _check(threshold)
     order, labels = _preference(ds, keep, text, time), _labels(ds, label, text)
-    keys, key_of = _distinct(ds.with_format(None)[text][:])
-    units: dict[int, dict] = {}   # per text and label the row to keep
-    for i in order.tolist():
-        if key_of[i] >= 0:
-            units.setdefault(int(key_of[i]), {}).setdefault(labels[i], i)
-    near = _near(keys, threshold, seed)
-    linked = [(x[label_], y[label_]) for a, b in zip(near.left.tolist(), near.right.tolist())
-              for x, y in [(units[a], units[b])] for label_ in x if label_ in y]
-    left, right = np.array(linked, dtype=np.int64).reshape(-1, 2).T
-    centre = stars(len(ds), Pairs(left, right, np.ones(len(left))), order)
-    stays = [int(centre[units[k][labels[i]]]) if k >= 0 else i for i, k in enumerate(key_of.tolist())]
-    uids = ds.with_format(None)["uid"][:]
-    reasons = {uids[i]: f"near copy of {uids[c]}" for i, c in enumerate(stays) if i != c}
-    return pick_rows(ds, [i for i, c in enumerate(stays) if i == c]), reasons, {}
+    keys, key_of = _distinct(ds.with_format(None)[text][:], key)
+    stays = _stand_in(key_of, labels, _near(keys, threshold, seed), order, keep == "majority")
+    return *_drop_others(ds, stays, "near copy of"), {}
 
 # %% ../nbs/25_deduplication.ipynb #92f9ec75
 @step
@@ -575,15 +660,7 @@ def drop_near_contradictions(
     if how not in ("drop", "vote"):
         raise DataError(f"how={how!r} is unknown", fix="use 'drop' or 'vote'")
     labels, (keys, key_of) = _labels(ds, label, text), _distinct(ds.with_format(None)[text][:])
-    votes = [Counter() for _ in keys]
-    for k, said in zip(key_of, labels):
-        if k >= 0:
-            votes[k][said] += 1
-    near = _near(keys, threshold, seed)
-    around = [Counter(v) for v in votes]
-    for a, b in zip(near.left, near.right):
-        around[a] += votes[b]
-        around[b] += votes[a]
+    around = _votes(key_of, labels, _near(keys, threshold, seed))
     uids, reasons = ds.with_format(None)["uid"][:], {}
     for uid, k, said in zip(uids, key_of, labels):
         if k >= 0 and (len(around[k]) > 1 if how == "drop" else around[k][said] < max(around[k].values())):
@@ -678,6 +755,71 @@ def _cells(vectors: np.ndarray, cell: int, seed: int) -> Iterator[np.ndarray]:
     for c in np.unique(of):
         members = np.flatnonzero(of == c)
         yield from np.array_split(members, -(-len(members) // cell))
+
+# %% ../nbs/25_deduplication.ipynb #9e50dfc0
+_PARAPHRASE = {"en-small": 0.84, "zh-small": 0.94}  # least cosine at which most pairs say the same
+
+
+def _meanings(
+    texts: Sequence[str | None], threshold: float | None, model: str | None, cell: int, seed: int
+) -> tuple[np.ndarray, Pairs]:
+    "Per text the number of its normal form (-1: empty), and the pairs of forms that are near copies in meaning."
+    keys, key_of = _distinct(texts)
+    if not keys:
+        return key_of, Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    first = np.unique(key_of, return_index=True)[1][-len(keys):]
+    some = [texts[i] for i in first.tolist()]
+    model = model or default_encoder(some)
+    if (threshold := threshold or _PARAPHRASE.get(model)) is None or not 0 < threshold <= 1:
+        raise DataError(f"threshold={threshold} is no cosine that says when two texts of {model} mean the same",
+                        fix="look at meaning_pairs(...).table(ds) and give one between 0 and 1")
+    return key_of, meaning_pairs(some, threshold, model, cell, seed)
+
+# %% ../nbs/25_deduplication.ipynb #7d11efb1
+@step
+def group_paraphrases(
+    ds: Dataset,
+    *,
+    threshold: float | None = None,  # least cosine; None: what was checked for en-small and zh-small
+    most: int = 100,  # a component with more different texts is broken into stars
+    model: str | None = None,  # an encoder; None: en-small or zh-small by the texts
+    cell: int = 2000,  # rows that are compared with each other
+    text: str = "text",
+    seed: int = 0,
+) -> Dataset:
+    """Fill `group` for rows that say the same in other words; groups that exist are joined, never torn.
+
+    The notes are those of `group_duplicates`.
+    """
+    key_of, pairs = _meanings(ds.with_format(None)[text][:], threshold, model, cell, seed)
+    return _fill_group(ds, key_of, pairs, most)
+
+# %% ../nbs/25_deduplication.ipynb #78600697
+@step
+def drop_paraphrases(
+    ds: Dataset,
+    *,
+    threshold: float | None = None,  # least cosine; None: what was checked for en-small and zh-small
+    most: int = 20,  # of a star with more rows none goes: it is a topic
+    keep: str = "first",  # which of several rows: "first", "last", "longest", "newest" or "majority"
+    model: str | None = None,  # an encoder; None: en-small or zh-small by the texts
+    cell: int = 2000,  # rows that are compared with each other
+    text: str = "text",
+    label: str = "label",
+    time: str = "time",  # the column that says when, for keep="newest"
+    seed: int = 0,
+) -> Dataset:
+    """Of rows with the same label (or entities) that say the same in other words keep one; who goes names it.
+
+    The notes say how many rows stay as a part of stars that are too large, and how large the largest star is.
+    """
+    order, labels = _preference(ds, keep, text, time), _labels(ds, label, text)
+    key_of, pairs = _meanings(ds.with_format(None)[text][:], threshold, model, cell, seed)
+    stays = _stand_in(key_of, labels, pairs, order, keep == "majority")
+    size, rows = np.bincount(stays, minlength=len(ds)), np.arange(len(ds))
+    topic = size[stays] > most
+    notes = {"largest": int(size.max(initial=0)), "rows_left_alone": int(topic.sum())}
+    return *_drop_others(ds, np.where(topic, rows, stays), "says the same as"), notes
 
 # %% ../nbs/25_deduplication.ipynb #d7da5b5b
 def _lines(text: str) -> Iterator[tuple[int, int]]:

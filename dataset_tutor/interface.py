@@ -225,8 +225,20 @@ SENTENCES |= {
         '"full"：中文排版的全角；"half"：英文键盘的半角',
     "least edit similarity": "最低编辑相似度",
     "a component with more different texts is broken into stars": "不同文本超过此数的连通组会拆成星形",
-    'which of several rows: "first", "last", "longest" or "newest"':
-        '保留哪一行："first"、"last"、"longest" 或 "newest"',
+    'which of several rows: "first", "last", "longest", "newest" or "majority"':
+        '保留哪一行："first"、"last"、"longest"、"newest" 或 "majority"',
+    "least edit similarity; 1: the same normal form": "最低编辑相似度；1：规范形式相同",
+    'the normal form: "reader", "exact", "letters", "simplified", or a function':
+        '规范形式："reader"、"exact"、"letters"、"simplified"，或一个函数',
+    "least cosine; None: what was checked for en-small and zh-small":
+        "最低余弦；None：为 en-small 与 zh-small 核对过的值",
+    "of a star with more rows none goes: it is a topic": "行数更多的星形视为话题，一行不删",
+    "an encoder; None: en-small or zh-small by the texts": "编码器；None：按文本选 en-small 或 zh-small",
+    "rows that are compared with each other": "相互比较的行数",
+    "Fill `group` for rows that say the same in other words; groups that exist are joined, never torn.":
+        "为换了说法但意思相同的行填写 `group`；已有的组只合并，不拆开。",
+    "Of rows with the same label (or entities) that say the same in other words keep one; who goes names it.":
+        "标签（或实体）相同、换了说法但意思相同的行只留一行；被删除的行注明留下的是哪一行。",
     "least edit similarity: at 0.8, best and worst are near copies":
         "最低编辑相似度：取 0.8 时，最好与最差也算近似重复",
     'a row goes if the majority of its near copies says otherwise; "drop": if any does':
@@ -299,7 +311,12 @@ SENTENCES |= {
     "give 1 or more": "请填 1 或更大", "use 'drop', 'vote' or 'mark'": "请用 'drop'、'vote' 或 'mark'",
     "use 'first' or 'longest'": "请用 'first' 或 'longest'",
     "use 'characters' or 'tokens'": "请用 'characters' 或 'tokens'", "use 'drop' or 'vote'": "请用 'drop' 或 'vote'",
-    "use 'first', 'last', 'longest' or 'newest'": "请用 'first'、'last'、'longest' 或 'newest'",
+    "use 'first', 'last', 'longest', 'newest' or 'majority'":
+        "请用 'first'、'last'、'longest'、'newest' 或 'majority'",
+    "use a function, or one of {c}": "请用函数，或以下之一：{c}",
+    "{o} is no cosine that says when two texts of {m} mean the same": "{o} 不是能判断 {m} 下两文同义的余弦",
+    "look at meaning_pairs(...).table(ds) and give one between 0 and 1":
+        "请看 meaning_pairs(...).table(ds)，给出 0 与 1 之间的值",
     "there is no column with labels or spans": "没有标签列或实体列", "name it by label=": "请用 label= 指定",
     "{o} is not between 0.6 and 1": "{o} 不在 0.6 与 1 之间",
     "0.8 finds texts that differ by a fifth": "0.8 可找到相差五分之一的文本",

@@ -1,6 +1,8 @@
 """Near copies are found, measured and grouped right, in both languages, at any length, whatever the text."""
 
 import random
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,16 +14,18 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
 from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import text_key
+from dataset_tutor.cleaning import Recipe, text_key
 from dataset_tutor.core import DataError, add_uids, dropped, history, read_rows, write_rows
 from dataset_tutor.deduplication import (
     chains,
     decontaminate,
     drop_near_contradictions,
     drop_near_duplicates,
+    drop_paraphrases,
     drop_shared_lines,
     drop_shared_passages,
     group_duplicates,
+    group_paraphrases,
     meaning_pairs,
     plant_duplicates,
     shared_passages,
@@ -31,6 +35,7 @@ from dataset_tutor.deduplication import (
     stars,
 )
 from dataset_tutor.distribution import split
+from dataset_tutor.recipes import to_yaml
 from tests.test_core import texts
 
 BREAKFAST = "这家酒店的早餐{}不错，房间也很干净，下次还会再来住的"
@@ -143,7 +148,7 @@ def test_groups_keep_near_copies_on_one_side_and_join_old_groups():
 
 def test_rows_that_go_name_a_row_that_stays_and_resembles_them():
     raw = plant_duplicates(load_sample("reviews-en", rows=300, seed=5), rate=0.7, edits=(0.02, 0.15), seed=5)
-    for keep in ("first", "last", "longest"):
+    for keep in ("first", "last", "longest", "majority"):
         kept = drop_near_duplicates(raw, keep=keep)
         text, gone = dict(zip(raw["uid"], raw["text"])), dropped(kept)
         assert len(gone) > 100
@@ -167,6 +172,69 @@ def test_newest():
     assert drop_near_duplicates(rows(some, time=[None, 3, 1]), keep="newest")["text"][:] == some[1:2]
     with pytest.raises(DataError, match="name it with time="):
         drop_near_duplicates(rows(some), keep="newest")
+
+
+def test_the_newest_of_each_cluster_whatever_the_order():
+    raw = plant_duplicates(load_sample("reviews-zh", rows=100, seed=4), rate=1.0, edits=(0.02, 0.1), seed=4)
+    when = np.random.default_rng(0).permutation(len(raw)).tolist()
+    kept = drop_near_duplicates(raw.add_column("time", when), keep="newest")
+    of, gone = dict(zip(raw["uid"], when)), dropped(kept)
+    assert len(gone) > 50
+    assert all(of[u] < of[r.removeprefix("near copy of ")] for u, r in zip(gone.uid, gone.reason))
+
+
+def test_the_majority_of_a_cluster_stays():
+    some = [BREAKFAST.format(x) for x in "很真挺蛮"]
+    for label, left in (([0, 1, 1, 1], [1]), ([1, 1, 0, 1], [0]), ([0, 0, 1, 1], [0, 2]), ([0, 1, 2, 1], [1])):
+        kept = drop_near_duplicates(rows(some, label=label), keep="majority")
+        assert kept["text"][:] == [some[i] for i in left], label
+    equal = rows(["好书", "好书！", "好书。", "别的"], label=[0, 1, 1, 0])   # copies to the letter vote, too
+    assert drop_near_duplicates(equal, keep="majority", threshold=1)["label"][:] == [1, 0]
+    assert drop_near_duplicates(equal, threshold=1)["label"][:] == [0, 1, 0]
+    assert drop_near_duplicates(rows(some), keep="majority")["text"][:] == some[:1]   # without labels all agree
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=12))
+def test_a_row_that_loses_the_vote_goes_only_beside_one_that_wins_it(some):
+    "In a chain of versions, each row is near to its neighbours only."
+    versions = ["abcdefghijklmnopqrstuvwxyz"]
+    for i in range(6):
+        versions.append(versions[-1].replace(versions[0][4 * i:4 * i + 3], "+#*"))
+    ds = rows([versions[v] for v, _ in some], label=[said for _, said in some])
+    kept = drop_near_duplicates(ds, keep="majority")
+    at = {u: i for i, u in enumerate(ds["uid"])}
+    for uid, reason in zip(dropped(kept).uid if len(kept) < len(ds) else [], dropped(kept).reason):
+        (v, said), (w, other) = some[at[uid]], some[at[reason.removeprefix("near copy of ")]]
+        around = [label for u, label in some if similarity(versions[u], versions[w]) >= 0.8 - 1e-6]
+        assert similarity(versions[v], versions[w]) >= 0.8 - 1e-6
+        assert said == other or all(around.count(other) > around.count(x) for x in {*around} - {other})
+
+
+@pytest.mark.parametrize(("key", "groups"), [("reader", [0, 1, 0, 3, 4, 5]), ("exact", [0, 1, 2, 3, 4, 5]),
+                                             ("letters", [0, 0, 0, 3, 4, 5]), ("simplified", [0, 1, 0, 3, 1, 5]),
+                                             (len, [0, 1, 1, 1, 1, 5])])  # fmt: skip
+def test_exact_copies_on_a_chosen_form(key, groups):
+    some = ["这部电影很好", "这部电影，很好", "这部电影很好。", "Very ok", "這部電影，很好", ""]
+    form = (lambda t: str(len(t)) if t else "") if key is len else key
+    kept = drop_near_duplicates(rows(some), threshold=1, key=form)
+    assert kept["text"][:] == [some[i] for i in sorted(set(groups))]
+    named = group_duplicates(rows(some), threshold=1, key=form)["group"][:]
+    assert [named[i] == named[g] and (named[i] is not None) == (groups.count(g) > 1)
+            for i, g in enumerate(groups)] == [True] * 6  # fmt: skip
+
+
+def test_a_function_as_key_leaves_the_same_record_in_every_process():
+    code = ("from dataset_tutor.core import add_uids, history; from datasets import Dataset\n"
+            "from dataset_tutor.deduplication import drop_near_duplicates\n"
+            "def form(t): return t[:3]\n"
+            "ds = add_uids(Dataset.from_dict({'text': ['abcd', 'abce']}), 'x')\n"
+            "r = history(drop_near_duplicates(ds, key=form))[-1]; print(r.params, r.id)")
+    told = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            for _ in range(2)]  # fmt: skip
+    assert told[0] == told[1] and told[0].startswith("{'key': 'form'} ")
+    with pytest.raises(DataError, match="which no file can hold"):
+        to_yaml(Recipe(drop_near_duplicates(key=str.lower)))
 
 
 def test_planted_spans_stay_on_their_text():
@@ -204,10 +272,34 @@ def test_shared_lines_and_spans():
 
 
 def test_meaning_pairs_do_not_depend_on_the_block():
-    some = load_sample("reviews-zh", rows=300, seed=3)["text"][:]
+    some = [t[:30] for t in load_sample("reviews-zh", rows=300, seed=3)["text"]]
     pairs = meaning_pairs([*some, *some[:5]], 0.999)
     assert {(i, 300 + i) for i in range(5)} <= as_set(pairs)
     assert (pairs.left < pairs.right).all()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_paraphrases_are_grouped_and_dropped(lang):
+    some = {"en": ["A funny film.", "A surprisingly funny movie.", "The plot is set in Oslo.", "a funny film", None],
+            "zh": ["早餐很好。", "早餐不错。", "房间在二楼，窗户朝北。", "早餐很好", None]}[lang]   # breakfast is good
+    ds = rows(some, label=[1, 1, 0, 1, 1])
+    kept, uid = drop_paraphrases(ds), ds["uid"][0]
+    assert kept["text"][:] == [some[0], some[2], None]
+    assert dropped(kept).reason.tolist() == [f"says the same as {uid}"] * 2
+    group = group_paraphrases(ds)["group"][:]
+    assert group == [uid, uid, None, uid, None]
+    assert drop_paraphrases(rows(some, label=[1, 0, 0, 1, 1]))["text"][:] == [some[0], some[1], some[2], None]
+    assert drop_paraphrases(rows(some, label=[0, 1, 0, 1, 1]), keep="majority")["label"][:] == [1, 0, 1]
+
+
+def test_a_topic_is_no_paraphrase():
+    some = ["早餐很好。", "早餐不错。", "早餐非常好", "房间在二楼，窗户朝北。"]
+    kept = drop_paraphrases(rows(some), most=2)
+    assert len(kept) == 4 and history(kept)[-1].notes == {"largest": 3, "rows_left_alone": 3}
+    torn = group_paraphrases(rows(some), most=2)
+    assert history(torn)[-1].notes["largest"] <= 3 and len(group_paraphrases(rows(["", None]))) == 2
+    with pytest.raises(DataError, match="is no cosine"):
+        drop_paraphrases(rows(some), threshold=1.5)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +335,10 @@ def test_refusals():
     for bad in (0.2, 1.1):
         with pytest.raises(DataError, match="not between 0.6 and 1"):
             similar_pairs(some["text"], bad)
-    with pytest.raises(DataError, match="use 'first', 'last', 'longest' or 'newest'"):
+    with pytest.raises(DataError, match="'newest' or 'majority'"):
         drop_near_duplicates(some, keep="best")
+    with pytest.raises(DataError, match="key='sounds' is unknown"):
+        group_duplicates(some, key="sounds")
     with pytest.raises(DataError, match="use 2 or more"):
         drop_shared_lines(some, rows=1)
     with pytest.raises(DataError, match="drop_missing first"):
