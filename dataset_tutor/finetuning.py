@@ -351,7 +351,8 @@ class _ByLength:
 
     def __iter__(self):
         n, rng = len(self.lengths), np.random.default_rng([self.seed, self.epoch])
-        order = np.argsort(self.lengths * rng.uniform(0.95, 1.05, n), kind="stable")
+        mixed = min(0.5, max(0.05, 3 * self.size / max(1, n)))
+        order = np.argsort(self.lengths * rng.uniform(1 - mixed, 1 + mixed, n), kind="stable")
         at = rng.integers(n // self.size + 1) * self.size
         short = slice(at, at + n % self.size)   # the batch that is not full comes last, wherever it was cut out
         batches = np.delete(order, short).reshape(-1, self.size)
