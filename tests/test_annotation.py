@@ -260,11 +260,15 @@ def test_a_journal_needs_a_place(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_at_random_moments():
-    "Thirty real SIGKILLs; benchmarks/journal.py does a thousand"
-    command = [sys.executable, str(ROOT / "benchmarks" / "journal.py"), "--kills", "30", "--decisions", "50", "--json"]
+    "Thirty real SIGKILLs, two writers, a full disk; benchmarks/journal.py does a thousand"
+    command = [sys.executable, str(ROOT / "benchmarks" / "journal.py"), "--kills", "30", "--pairs", "5", "--full", "5",
+               "--decisions", "50", "--json"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert found["kills"] == 30 and found["confirmed"] >= 24
     assert found["lost"] == found["unreadable"] == 0
+    assert found["pairs confirmed"] and found["pairs lost"] == found["pairs unreadable"] == found["pairs twice"] == 0
+    assert found["full hit"] and found["full confirmed"] == 500
+    assert found["full lost"] == found["full unreadable"] == 0
 
 
 def test_sessions_share_work_without_talking(tmp_path):

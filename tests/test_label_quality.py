@@ -139,6 +139,44 @@ def test_a_model_never_sees_the_row_or_its_relatives():
     assert found.fold[0] == found.fold[60] and found.copies[60] == 0
 
 
+@pytest.mark.parametrize("task", ["classes", "spans"])
+def test_from_the_queue_through_a_session_into_the_rows(task, tmp_path):
+    "The way of the chapter: issues, queue, one decision for each item, the journal read again, rows with a record"
+    from dataset_tutor.annotation import Session
+    from dataset_tutor.guidelines import Guideline, Label
+
+    if task == "classes":
+        rows = classes(TEXTS, [i % 2 for i in range(60)])
+        noisy, guide = plant_label_errors(rows, rate=0.1), Guideline("g", "classification", (Label("no"), Label("yes")))
+        issues = label_issues(noisy, out_of_fold(noisy, by_word("good"), rounds=1, grouped=False))
+        right, suggest = {u: "yes" if y else "no" for u, y in zip(rows["uid"], rows["label"])}, "suggested"
+    else:
+        rows = entities(["Ann saw Rome", "京京来了", "no names"], [[dict(start=0, end=3, label="PER")],
+                                                                 [dict(start=0, end=2, label="PER")], []])
+        noisy, guide = rows, Guideline("g", "ner", (Label("PER"), Label("LOC")))
+        issues = pd.DataFrame([dict(uid=u, given="x", suggested="y", quality=q)
+                               for u, q in zip(rows["uid"][1::-1], (0.1, 0.2))])
+        right = dict(zip(rows["uid"], [[*rows[0]["spans"], dict(start=8, end=12, label="LOC")], [], []]))
+        suggest = None
+    queue = review_queue(noisy, issues)
+    assert queue["uid"][:] == list(issues["uid"])
+    with Session(queue, guide, tmp_path / "j.jsonl", order="as is", suggest=suggest) as session:
+        seen = []
+        while session.current:
+            seen.append(session.current["uid"])
+            if len(seen) == 1 and suggest:
+                assert session.suggestion == queue[0]["suggested"]
+            session.decide(right[seen[-1]])
+    assert seen == queue["uid"][:]
+    with Session(queue, guide, tmp_path / "j.jsonl", order="as is") as again:
+        mended = apply_review(noisy, decisions=again.votes())
+    column = "label" if task == "classes" else "spans"
+    want = [right[u] if u in seen else v for u, v in zip(noisy["uid"], noisy[column])]
+    names = ["no", "yes"]
+    assert mended[column][:] == [names.index(v) if v in names else v for v in want]
+    assert records(mended)[-1].notes["decided"] == len(seen) > 1
+
+
 def test_validation_and_test_rows_are_judged_and_not_learned_from(reviews):
     rows, model = split(reviews, seed=0), by_word("good")
     out_of_fold(rows, model, rounds=1)
