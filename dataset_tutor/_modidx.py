@@ -3335,7 +3335,9 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'dataset_tutor.words._cut': ('words.html#_cut', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._font_file': ('words.html#_font_file', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._log_odds': ('words.html#_log_odds', 'dataset_tutor/words.py'),
+                                     'dataset_tutor.words._name_ranks': ('words.html#_name_ranks', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._paint_clouds': ('words.html#_paint_clouds', 'dataset_tutor/words.py'),
+                                     'dataset_tutor.words._paint_frequent': ('words.html#_paint_frequent', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._paint_keyness': ('words.html#_paint_keyness', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._paint_zipf': ('words.html#_paint_zipf', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words._slope': ('words.html#_slope', 'dataset_tutor/words.py'),
@@ -3343,5 +3345,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'dataset_tutor.words.count_words': ('words.html#count_words', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words.keyness': ('words.html#keyness', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words.plot_keyness': ('words.html#plot_keyness', 'dataset_tutor/words.py'),
+                                     'dataset_tutor.words.plot_words': ('words.html#plot_words', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words.plot_zipf': ('words.html#plot_zipf', 'dataset_tutor/words.py'),
                                      'dataset_tutor.words.word_cloud': ('words.html#word_cloud', 'dataset_tutor/words.py')}}}
