@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['PAIRS', 'Check', 'minimum', 'invariance', 'direction', 'fill', 'Behavior', 'behave', 'shorten_not', 'english_checks',
            'plot_behavior', 'chinese_checks', 'Attribution', 'occlude', 'integrate', 'plot_attribution', 'Faithfulness',
-           'faithfulness', 'Probe', 'swap_probe', 'swap_words', 'pair_probe']
+           'faithfulness', 'attention', 'Probe', 'swap_probe', 'swap_words', 'pair_probe']
 
 # %% ../nbs/76_behavior.ipynb #bd7828fa
 @dataclass(frozen=True)
@@ -559,6 +559,33 @@ def faithfulness(
     (c, s), (c0, s0) = (map(float, x.mean(0)) for x in (top, chance))
     return Faithfulness(c, c0, bootstrap_interval(top[:, 0] - chance[:, 0], seed=seed), s, s0,
                         bootstrap_interval(chance[:, 1] - top[:, 1], seed=seed), len(found))
+
+# %% ../nbs/76_behavior.ipynb #7229ac70
+def attention(
+    run: Run | FrozenClassifier,  # with a transformer inside
+    texts: Sequence[str] | str,
+    *,
+    label: str | None = None,  # the class that is named; the weights do not depend on it
+) -> list[Attribution]:
+    "How much the pieces of a text look at each word. No explanation: compare it by `faithfulness`."
+    inside, texts = _Inside(run), [texts] if isinstance(texts, str) else list(texts)
+    return [_looked_at(inside, text, label or said["label"], said) for text, said in zip(texts, run.predict(texts))]
+
+
+def _looked_at(inside: _Inside, text: str, label: str, said: dict) -> Attribution:
+    enc = inside.tokenizer(text, truncation=True, max_length=inside.max_length, return_offsets_mapping=True,
+                           return_token_type_ids=False)
+    net, ids = inside.net, inside.torch.tensor([enc["input_ids"]], device=inside.device)
+    kept = net.config._attn_implementation
+    net.set_attn_implementation("eager")  # the fast ones do not keep the weights
+    try:
+        with inside.torch.no_grad():
+            layers = net(input_ids=ids, attention_mask=inside.torch.ones_like(ids), output_attentions=True).attentions
+    finally:
+        net.set_attn_implementation(kept)
+    got = inside.torch.stack(layers).mean(dim=(0, 1, 2, 3)).float().cpu().numpy()  # layers, text, heads, who looks
+    found = _by_word(text, enc["offset_mapping"], got, label, said, float("nan"))
+    return replace(found, method="attention")
 
 # %% ../nbs/76_behavior.ipynb #a3f3d04f
 class Probe(NamedTuple):

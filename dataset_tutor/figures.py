@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import DataError, escape
-from .maps import _plain, _title_name
+from .maps import LivePicture, _marked, _number, _plain, _title_name
 from .models import need
-from .visualization import COLOURS, _bare, _draw, _percent, metric_name, name_lines
+from .visualization import (COLOURS, Shown, _bare, _draw, _ink_on, _percent, _short, _text_colour, _tint,
+                                         metric_name, name_lines)
 
 # %% auto #0
 __all__ = ['plot_annotators', 'plot_agreement', 'plot_label_issues', 'plot_drift', 'plot_curves', 'plot_cartography', 'Weighed',
-           'show_weights', 'plot_images']
+           'show_weights', 'plot_images', 'Live', 'live']
 
 # %% ../nbs/63_figures.ipynb #4051f35b
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def plot_annotators(
                      for a, r in shown.iterrows())
     names = [_plain(a, 24) for a in shown.index]
     paint = _paint_intervals(shown, value, shown["high"].to_numpy(float) < middle, middle, names)
-    return _draw(paint, title, note, f"Interval plot. {title}. {said}", names, 0.5 + 0.27 * len(shown))
+    rows = [dict(name=a, value=float(r[value]), low=float(r["low"]), high=float(r["high"]), count=int(r["votes"]),
+                 hue="vermilion" if r["high"] < middle else "blue") for a, r in shown.iterrows()]
+    return _draw(paint, title, note, f"Interval plot. {title}. {said}", names, 0.5 + 0.27 * len(shown),
+                 shown=Shown("intervals", rows, f"share of votes that are {what}"))
 
 # %% ../nbs/63_figures.ipynb #23dc9c9a
 def _paint_intervals(shown, value: str, bad: np.ndarray, middle: float, names: list[str]):
@@ -122,11 +126,11 @@ def _paint_agreement(values: np.ndarray, names: list[str]):
 
         ax, k = fig.subplots(), len(names)
         shades = LinearSegmentedColormap.from_list("agree", [COLOURS["vermilion"], "#FFFFFF", COLOURS["blue"]])
-        ax.imshow(values, cmap=shades, vmin=-1, vmax=1, aspect="auto")
+        image = ax.imshow(values, cmap=shades, vmin=-1, vmax=1, aspect="auto")
         for i, j in np.ndindex(k, k) if k <= 14 else []:
             if np.isfinite(values[i, j]):
                 ax.text(j, i, f"{values[i, j]:.2f}".replace("0.", ".", 1), ha="center", va="center", size=9,
-                        color="white" if abs(values[i, j]) > 0.75 else COLOURS["ink"])
+                        color=_ink_on(_tint(image, values[i, j])))
         short = [_plain(n, 12) for n in names]
         ax.set_xticks(range(k), short, rotation=0 if k <= 6 else 60, ha="center" if k <= 6 else "left")
         ax.set_yticks(range(k), [_plain(n, 20) for n in names])
@@ -167,11 +171,11 @@ def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarra
     def paint(fig):
         curve, bars = fig.subplots(1, 2, width_ratios=[1.35, 1])
         rank = np.arange(1, len(quality) + 1)
-        curve.plot(rank, quality, color=COLOURS["vermilion"], lw=2)
+        curve.plot(rank, quality, color=COLOURS["vermilion" if wrong is None else "grey"], lw=2)
         if wrong is not None:
-            curve.plot(rank[~wrong], quality[~wrong], "o", color=COLOURS["ink"], ms=5, mfc="white")
-            curve.annotate("○ the label was right", (0.02, 0.98), xycoords="axes fraction", va="top",
-                           color=COLOURS["soft"])
+            curve.plot(rank[wrong], quality[wrong], "o", color=COLOURS["vermilion"], ms=6, mec="white", mew=0.6)
+            curve.annotate("● really wrong", (0.02, 0.98), xycoords="axes fraction", va="top",
+                           color=_text_colour(COLOURS["vermilion"]))
         curve.set_ylim(0, max(0.55, float(quality.max()) * 1.1))
         curve.set_title("probability that the given label is right", color=COLOURS["soft"])
         curve.set_xlabel("place in the list")
@@ -201,23 +205,37 @@ def plot_drift(
     each = rate / len(table)
     rings = table["p"] < each
     some = getattr(found, "words", None)
-    some = None if some is None or not len(some) or not words else some.head(words)
+    if some is not None:  # a pair of a character and a sign is no word
+        some = some[[w[:1].isalnum() and w[-1:].isalnum() for w in some["word"].astype(str)]].head(words)
+        some = some if len(some) else None
     title = "The two sets differ in " + ", ".join(table.loc[rings, "what"]) if rings.any() else \
         "No way of looking tells the two sets apart"
     sizes = getattr(found, "sizes", None)
     note = f"{sizes[0]:,} against {sizes[1]:,} texts · " if sizes else ""
-    note += f"beyond the line two samples of one source would come in {each:.1%} of cases or fewer"
+    note += f"beyond the dashed line: by chance in at most {_percent(each, 1)} of cases"
     said = "; ".join(f"{r['what']} {r['distance']:.3f}, p {r['p']:.3g}" for _, r in table.iterrows())
     texts = [] if some is None else [_plain(w, 16) for w in some["word"]]
     paint = _paint_drift(table, rings.to_numpy(), each, some, texts)
     height = 0.75 + 0.36 * max(len(table), 0 if some is None else len(some) * 0.75)
-    return _draw(paint, title, note, f"Bars. {title}. {said}", texts, height)
+    return _draw(paint, title, note, f"Bars. {title}. {said}", texts, height, shown=_drift_table(table, rings))
+
+
+def _drift_table(table, rings) -> Shown:
+    rows = [dict(name=r["what"], value=float(s), hue="vermilion" if ring else "grey",
+                 said=f"distance {r['distance']:.3f}, p {r['p']:.3g}")
+            for (_, r), s, ring in zip(table.iterrows(), _surprise(table), rings)]
+    return Shown("bars", rows, "how rare by chance: -log10 p")
+
+
+def _surprise(table) -> np.ndarray:
+    "How long the bar of a chance is: one more where it is ten times as rare, six at most."
+    return -np.log10(np.maximum(table["p"].to_numpy(float), 1e-6))
 
 # %% ../nbs/63_figures.ipynb #896e7b9d
 def _paint_drift(table, rings: np.ndarray, each: float, some, texts: list[str]):
     def paint(fig):
         axes = fig.subplots(1, 1 if some is None else 2, squeeze=False)[0]
-        ax, surprise = axes[0], -np.log10(np.maximum(table["p"].to_numpy(float), 1e-6))
+        ax, surprise = axes[0], _surprise(table)
         ax.barh(range(len(table)), surprise, height=0.6,
                 color=[COLOURS["vermilion" if r else "grey"] for r in rings])
         for i, (s, p) in enumerate(zip(surprise, table["p"])):
@@ -314,11 +332,28 @@ def plot_curves(
     if fit is not None:
         value, low, high = fit.doubling()
         title = f"Twice the rows would add {value:.1f} points [{low:.1f}, {high:.1f}] to {metric_name(y)}"
-    bands = fit is not None or any((v[:, 2] < v[:, 3]).any() for v in lines.values())
-    note = " · ".join(t for t in (note, "bands: 95 % intervals" if bands else "") if t)
+    bands = "bands: 95 % intervals" if any((v[:, 2] < v[:, 3]).any() for v in lines.values()) else ""
+    bands = "band: 95 % interval of the fitted curve; single runs scatter more" if fit is not None else bands
+    note = " · ".join(t for t in (note, bands) if t)
     names = {n: _title_name(n) if n else metric_name(y) for n in lines}
     said = "; ".join(f"{names[n]}: " + ", ".join(f"{a:g} {v:.3f}" for a, v, _, _ in p[:12]) for n, p in lines.items())
-    return _draw(_paint_curves(lines, x, y, log, fit), title, note, f"Line chart. {title}. {said}", list(lines), 3.0)
+    return _draw(_paint_curves(lines, x, y, log, fit), title, note, f"Line chart. {title}. {said}", list(lines), 3.0,
+                 shown=_curve_table(lines, names, x, y, log, fit))
+
+
+def _curve_table(lines: Mapping[str, np.ndarray], names: Mapping[str, str], x: str, y: str, log: bool, fit) -> Shown:
+    rows = [dict(name=names[n], x=float(a), y=float(v), log=log, points=fit is not None,
+                 **({} if fit is not None else dict(low=float(low), high=float(high))))
+            for n, p in lines.items() for a, v, low, high in p]
+    if fit is not None:
+        rows += [dict(name="fitted curve", x=a, y=v, low=low, high=high) for a, v, low, high in _law(fit).tolist()]
+    return Shown("lines", rows, x.replace("_", " "), metric_name(y))
+
+
+def _law(fit) -> np.ndarray:
+    "Amount, value, low, high of a fitted law, from the first of its points to twice the last."
+    n = fit.points["rows"].to_numpy(float)
+    return np.array([(a, *fit.at(a)) for a in np.linspace(n.min(), 2 * n.max(), 61)])
 
 # %% ../nbs/63_figures.ipynb #8dd03b0a
 _HUES = ("blue", "vermilion", "green", "grey", "#CC79A7", "#E69F00", "#56B4E9")
@@ -352,14 +387,14 @@ def _paint_curves(lines: Mapping[str, np.ndarray], x: str, y: str, log: bool, fi
 # %% ../nbs/63_figures.ipynb #fe0f9189
 def _paint_law(ax: Axes, fit):
     "The fitted law and its band, to twice the rows."
-    n = float(fit.points["rows"].max())
-    at = np.linspace(float(fit.points["rows"].min()), 2 * n, 60)
-    value, low, high = np.array([fit.at(x) for x in at]).T
+    n, (at, value, low, high) = float(fit.points["rows"].max()), _law(fit).T
     ax.fill_between(at, low, high, color=COLOURS["blue"], alpha=0.12, lw=0)
     ax.plot(at[at <= n], value[at <= n], color=COLOURS["blue"], lw=1.5)
     ax.plot(at[at >= n], value[at >= n], color=COLOURS["blue"], lw=1.5, ls=(0, (4, 3)))
-    ax.annotate("today", (n, 0), xycoords=("data", "axes fraction"), ha="right", va="bottom", color=COLOURS["soft"])
     ax.axvline(n, color=COLOURS["grey"], lw=1)
+    ax.annotate("today", (n, 0), (5, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
+                va="bottom", color=COLOURS["soft"])
+
 
 # %% ../nbs/63_figures.ipynb #30b65dc8
 def plot_cartography(
@@ -376,7 +411,7 @@ def plot_cartography(
              "wrong with little doubt: look at their labels")
     if not hard.any():
         title = f"{_percent(easy.sum(), n)} of {n:,} rows are easy, and none stays wrong with little doubt"
-    note = "up: the given label is probable on average · right: that probability moves · vermilion: mostly wrong"
+    note = "a dot is a row · blue: mostly right · vermilion: mostly wrong"
     worst = np.argsort(np.where(hard, c, 2), kind="stable")[:min(names, int(hard.sum()))]
     text = table["text"].tolist() if "text" in table else [""] * n
     label = table["label"].tolist() if "label" in table else [""] * n
@@ -396,14 +431,16 @@ def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
         shades = LinearSegmentedColormap.from_list("right", [COLOURS["vermilion"], "#B8B8B8", COLOURS["blue"]])
         ax.scatter(v[shown], c[shown], c=right[shown], cmap=shades, vmin=0, vmax=1, alpha=0.7, lw=0,
                    s=float(np.clip(6_000 / len(shown), 5, 30)))
-        for i, r in enumerate(worst, 1):
-            ax.plot(v[r], c[r], "o", ms=13, mfc="white", mec=COLOURS["ink"], mew=1)
-            ax.annotate(str(i), (v[r], c[r]), ha="center", va="center_baseline", size=9)
-        for name, x, y in (("easy", 0.01, 0.97), ("hard", 0.01, 0.03), ("ambiguous", 0.99, 0.5)):
+        low, high = c[shown].min(), c[shown].max()
+        for k, r in enumerate(worst):  # they lie together at the lower border: the numbers spread like a fan
+            _number(ax, k + 1, v[r], c[r], [(-0.4, -1), (0.8, -0.8), (-1, 0)][k % 3])
+        room = 0.16 * max(high - low, 0.05)
+        ax.set_ylim(low - room, high + room)
+        ax.margins(x=0.08)
+        for name, x, y in (("easy: high", 0.01, 0.98), ("hard: low", 0.01, 0.02), ("ambiguous: moving", 0.99, 0.98)):
             ax.annotate(name, (x, y), xycoords="axes fraction", ha="left" if x < 0.5 else "right",
-                        va="top" if y > 0.9 else "bottom", color=COLOURS["soft"],
+                        va="top" if y > 0.5 else "bottom", color=COLOURS["soft"],
                         bbox=dict(fc="white", ec="none", alpha=0.8, pad=1))
-        ax.set_ylim(-0.04, 1.09)
         ax.set_xlabel("variability: standard deviation of the probability")
         ax.set_ylabel("confidence: its mean")
         ax.grid(color=COLOURS["light"], lw=0.8)
@@ -525,5 +562,140 @@ def _paint_images(arrays: list, names: list[str], bad: list, across: int):
             else:
                 ax.imshow(array, cmap="gray" if array.ndim == 2 else None, vmin=0, vmax=1)
             ax.set_title(("✗ " if wrong else "") + (name if name != "(empty)" else ""), size=9, loc="center",
-                         color=COLOURS["vermilion" if wrong else "ink"])
+                         color=_text_colour(COLOURS["vermilion"]) if wrong else COLOURS["ink"])
     return paint
+
+# %% ../nbs/63_figures.ipynb #1c2ff26b
+def _said(value: object, width: int = 40) -> str:
+    "A name from the data for Plotly."
+    return _marked(_short(value, width)) if value else ""
+
+
+def _live_panels(rows: list[dict], down: bool = False):
+    "A figure with a panel for each group, and (panel's place, its rows)."
+    (subplots,) = need("plotly.subplots", extra="plot")
+    names = list(dict.fromkeys(str(r.get("panel", "")) for r in rows))
+    size = dict(rows=len(names), cols=1) if down else dict(rows=1, cols=len(names))
+    fig = subplots.make_subplots(**size, subplot_titles=[_said(n) if n else "" for n in names], shared_xaxes=down)
+    parts = [[r for r in rows if str(r.get("panel", "")) == n] for n in names]
+    places = [dict(row=i + 1, col=1) if down else dict(row=1, col=i + 1) for i in range(len(names))]
+    return fig, list(zip(places, parts))
+
+# %% ../nbs/63_figures.ipynb #6ec5c305
+def _live_bars(shown: Shown):
+    fig, parts = _live_panels(shown.rows)
+    most = max((r["value"] for r in shown.rows), default=1) or 1
+    for i, (place, rows) in enumerate(parts):
+        again = i > 0 and [r["name"] for r in rows] == [r["name"] for r in parts[0][1]]
+        said = [f"{_said(r['name'])}: " + r.get("said", f"{r['value']:.3g}, {r.get('count', 0):,}") for r in rows]
+        fig.add_bar(x=[r["value"] for r in rows], y=list(range(len(rows))), orientation="h", hovertext=said,
+                    hovertemplate="%{hovertext}<extra></extra>",
+                    marker=dict(color=[COLOURS[r.get("hue", "blue")] for r in rows]), **place)
+        fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 22) for r in rows],
+                         autorange="reversed", showticklabels=not again, **place)
+        fig.update_xaxes(title_text=_said(shown.x), range=[0, 1.05 * most], **place)
+    return fig
+
+
+def _live_steps(shown: Shown):
+    fig, parts = _live_panels(shown.rows, down=True)
+    for place, rows in parts:
+        x = [r["low"] for r in rows] + [rows[-1]["high"]]
+        said = [f"{r['low']} to {r['high'] - 1}: {r['value']:,} texts" for r in rows] + [""]
+        fig.add_scatter(x=x, y=[r["value"] for r in rows] + [0], line=dict(shape="hv", color=COLOURS["blue"]),
+                        fill="tozeroy", hovertext=said, hovertemplate="%{hovertext}<extra></extra>", **place)
+        fig.update_xaxes(type="log", **place)
+    fig.update_xaxes(title_text=_said(shown.x), **parts[-1][0])
+    return fig
+
+# %% ../nbs/63_figures.ipynb #cebf9782
+def _live_matrix(shown: Shown):
+    (go,) = need("plotly.graph_objects", extra="plot")
+    down = list(dict.fromkeys(r["name"] for r in shown.rows))
+    across = list(dict.fromkeys([*down, *(r["other"] for r in shown.rows)]))
+    cells = {(r["name"], r["other"]): r for r in shown.rows}
+    grid = [[cells.get((a, b)) for b in across] for a in down]
+    text = [[f"{c['count']:,}" if c else "" for c in line] for line in grid]
+    said = [[f"{_said(c['name'])}, {_said(c['other'])}: {c['count']:,} ({_percent(c['value'], 100)})" if c else ""
+             for c in line] for line in grid]
+    fig = go.Figure(go.Heatmap(z=[[c["value"] if c else None for c in line] for line in grid], text=text,
+                               texttemplate="%{text}", hovertext=said, hovertemplate="%{hovertext}<extra></extra>",
+                               colorscale=[[0, "#FFFFFF"], [1, COLOURS["blue"]]], zmin=0, zmax=100, showscale=False))
+    fig.update_xaxes(title_text=_said(shown.x), tickvals=list(range(len(across))), side="top",
+                     ticktext=[_said(b, 14) for b in across])
+    fig.update_yaxes(title_text=_said(shown.y), tickvals=list(range(len(down))), autorange="reversed",
+                     ticktext=[_said(a, 22) for a in down])
+    return fig
+
+
+def _live_intervals(shown: Shown):
+    (go,) = need("plotly.graph_objects", extra="plot")
+    fig, rows = go.Figure(), shown.rows
+    for i, r in enumerate(rows):
+        colour, v = COLOURS[r.get("hue", "blue")], r["value"]
+        more = f", {r['count']:,} votes" if "count" in r else ""
+        fig.add_scatter(x=[v], y=[i], mode="markers", marker=dict(color=colour, size=10),
+                        error_x=dict(type="data", symmetric=False, array=[r["high"] - v], arrayminus=[v - r["low"]]),
+                        hovertext=[f"{_said(r['name'])}: {v:.3f} ({r['low']:.3f} to {r['high']:.3f}){more}"],
+                        hovertemplate="%{hovertext}<extra></extra>")
+    fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 34) for r in rows],
+                     autorange="reversed")
+    fig.update_xaxes(title_text=_said(shown.x, 120))
+    return fig
+
+# %% ../nbs/63_figures.ipynb #f22ffbc4
+def _live_lines(shown: Shown):
+    fig, parts = _live_panels(shown.rows)
+    for place, rows in parts:
+        for k, name in enumerate(dict.fromkeys(str(r["name"]) for r in rows)):
+            line = [r for r in rows if str(r["name"]) == name]
+            hue = COLOURS.get(_HUES[k % len(_HUES)], _HUES[k % len(_HUES)])
+            x = [r["x"] for r in line]
+            if "low" in line[0]:
+                edge = dict(x=x, mode="lines", line=dict(width=0), showlegend=False, hoverinfo="skip")
+                tint = "rgba({},{},{},0.2)".format(*(int(hue[i:i + 2], 16) for i in (1, 3, 5)))
+                fig.add_scatter(y=[r["low"] for r in line], **edge, **place)
+                fig.add_scatter(y=[r["high"] for r in line], fill="tonexty", fillcolor=tint, **edge, **place)
+            mode = "markers" if line[0].get("points") else "lines+markers" if len(line) <= 12 else "lines"
+            fig.add_scatter(x=x, y=[r["y"] for r in line], mode=mode, name=_said(name), line=dict(color=hue),
+                            hovertemplate="%{x:,.4~g}: %{y:.3f}<extra>%{fullData.name}</extra>", **place)
+        scale = "log" if any(r.get("log") for r in rows) else "linear"
+        fig.update_xaxes(title_text=_said(shown.x), type=scale, **place)
+    fig.update_yaxes(title_text=_said(shown.y), **parts[0][0])
+    return fig
+
+
+_LIVE = {"bars": _live_bars, "steps": _live_steps, "lines": _live_lines, "matrix": _live_matrix,
+         "intervals": _live_intervals}
+
+# %% ../nbs/63_figures.ipynb #40f30130
+class Live(LivePicture):
+    "The live twin of a picture, drawn from its own table."
+
+    def __init__(self, still: Figure):
+        self.still = still
+
+    @property
+    def figure(self):
+        "A `plotly.graph_objects.Figure`."
+        shown = self.still.shown
+        fig, tall = _LIVE[shown.mark](shown), {"lines": 420, "steps": 160}.get(shown.mark, 0)
+        panels = len({r.get("panel", "") for r in shown.rows})
+        names = len({str(r.get("name", "")) for r in shown.rows})
+        height = {"lines": tall, "steps": 160 + tall * panels}.get(shown.mark, 200 + 34 * names)
+        title = dict(text=_said(self.still.title, 200), subtitle=dict(text=_said(self.still.note, 200)))
+        fig.update_layout(template="plotly_white", title=title, title_automargin=True, height=height,
+                          showlegend=shown.mark == "lines", margin=dict(l=20, r=20, b=20),
+                          hoverlabel=dict(align="left", bgcolor="white"))
+        return fig
+
+
+def live(
+    picture: Figure,  # of `plot_labels`, `plot_lengths`, `plot_confusion`, `plot_training`, `plot_curves` and others
+) -> Live:
+    "The same picture, live: from the table that it was drawn from. Raises `DataError` for one that has no twin."
+    if getattr(picture, "shown", None) is None:
+        raise DataError("this picture keeps no table to draw it live from",
+                        fix="give a picture of labels, lengths, words, confusion, scores, training, curves or drift")
+    need("plotly.graph_objects", extra="plot")
+    return Live(picture)

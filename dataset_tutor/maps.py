@@ -19,16 +19,18 @@ from .columns import guess_lang
 from .core import DataError, escape, pick_rows
 from .deduplication import chains, similar_pairs
 from .models import default_encoder, embed, need
-from .visualization import COLOURS, _bare, _column, _draw, _label_names, _percent, _short, chinese_font
+from .visualization import (COLOURS, Shown, _bare, _column, _draw, _ink_on, _label_names, _percent,
+                                         _short, _tint, _width, chinese_font)
 
 # %% auto #0
 __all__ = ['METHODS', 'neighbours_kept', 'map_table', 'plot_map', 'cluster_table', 'plot_clusters', 'plot_overlap',
-           'cooccurrence', 'plot_cooccurrence', 'entity_table', 'plot_entities', 'LiveMap', 'live_map']
+           'cooccurrence', 'plot_cooccurrence', 'entity_table', 'plot_entities', 'LivePicture', 'LiveMap', 'live_map']
 
 # %% ../nbs/62_maps.ipynb #74f0fdbd
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/62_maps.ipynb #9060c49a
@@ -313,16 +315,15 @@ def _paint_map(table, groups: Mapping, by: str, named: list, lines: list[str], g
             inside = set(at.tolist())
             for i, (row, _) in enumerate(named, 1):
                 if row in inside:
-                    ax.plot(x[row], y[row], "o", ms=13, mfc="white", mec=COLOURS["ink"], mew=1)
-                    ax.annotate(str(i), (x[row], y[row]), ha="center", va="center_baseline", size=9)
+                    _number(ax, i, x[row], y[row], (x[row] - x.mean(), y[row] - y.mean()))
             ax.set_title(f"{_title_name(name)}: {len(at):,} rows", color=COLOURS["soft"])
             ax.set_xticks([])
             ax.set_yticks([])
-            ax.margins(0.08)
+            ax.margins(0.12)
             ax.set_aspect("equal", "datalim")
-            if (variance := table.attrs["variance"]) is not None and g == (down - 1) * across:
-                ax.set_ylabel(f"{_percent(variance[1], 1)} of the variance")
-                ax.set_xlabel(f"{_percent(variance[0], 1)} of the variance")
+            if (variance := table.attrs["variance"]) is not None:
+                ax.set_xlabel(f"{_percent(variance[0], 1)} of the variance" if g + across >= len(groups) else "")
+                ax.set_ylabel(f"{_percent(variance[1], 1)} of the variance" if g % across == 0 else "")
             _bare(ax)
         ax = fig.add_subplot(cells[down, :])
         ax.set_axis_off()
@@ -330,6 +331,17 @@ def _paint_map(table, groups: Mapping, by: str, named: list, lines: list[str], g
             ax.text(0, 1 - (i + 0.5) / max(len(lines), 1), line, transform=ax.transAxes, va="center", size=9,
                     color=COLOURS["soft"]).set_in_layout(False)
     return paint
+
+
+def _number(ax: Axes, i: int, x: float, y: float, away: tuple[float, float]):
+    "A ring around a point, and its number further away from the middle, so that neither hides a point."
+    far = np.hypot(*away)
+    shift = 17 * np.array(away) / far if far > 0 else (0, 17)
+    ax.plot(x, y, "o", ms=8, mfc="none", mec=COLOURS["ink"], mew=1.2)
+    ax.annotate(str(i), (x, y), shift, textcoords="offset points", ha="center", va="center", size=9,
+                bbox=dict(boxstyle="circle,pad=0.15", fc="white", ec="none", alpha=0.85),
+                arrowprops=dict(arrowstyle="-", color=COLOURS["ink"], lw=0.8, shrinkA=0, shrinkB=4))
+
 
 # %% ../nbs/62_maps.ipynb #3c32ad23
 def cluster_table(
@@ -490,7 +502,10 @@ def plot_cooccurrence(
     said = "; ".join(f"{_title_name(a)} with {_title_name(b)} {cells[a, b]['both']:,}" for i, a in enumerate(names)
                      for b in names[i + 1:]) or "there is one label or none"
     paint = _paint_cooccurrence(names, total, cells)
-    return _draw(paint, title, note, f"Matrix. {title}. {said}", names, 0.6 + 0.5 * len(names))
+    rows = [dict(name=a, other=b, value=100 * cells[a, b]["share"], count=int(cells[a, b]["both"]))
+            for a in names for b in names if a != b]
+    return _draw(paint, title, note, f"Matrix. {title}. {said}", names, 0.6 + 0.5 * len(names),
+                 shown=Shown("matrix", rows, "that also have", "rows of"))
 
 # %% ../nbs/62_maps.ipynb #0529c1a6
 def _paint_cooccurrence(names: list[str], total: Mapping[str, int], cells: Mapping):
@@ -501,13 +516,12 @@ def _paint_cooccurrence(names: list[str], total: Mapping[str, int], cells: Mappi
         blues = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", COLOURS["blue"]])
         share = np.array([[cells[a, b]["share"] if a != b else np.nan for b in names] for a in names]).reshape(k, k)
         if k:
-            ax.imshow(share, cmap=blues, vmin=0, vmax=max(np.nanmax(share, initial=0), 0.01), aspect="auto")
-        dark = 0.6 * np.nanmax(share, initial=0.01)
+            image = ax.imshow(share, cmap=blues, vmin=0, vmax=max(np.nanmax(share, initial=0), 0.01), aspect="auto")
         for i, a in enumerate(names):
             for j, b in enumerate(names):
                 if a != b:
                     ax.text(j, i, _percent(share[i, j], 1) if share[i, j] else "0", ha="center", va="center",
-                            size=10 if k <= 8 else 8, color="white" if share[i, j] > dark else COLOURS["ink"])
+                            size=10 if k <= 8 else 8, color=_ink_on(_tint(image, share[i, j])))
         ax.set_xticks(range(k), [_plain(n, 12) for n in names], rotation=0 if k <= 6 else 55,
                       ha="center" if k <= 6 else "left")
         ax.set_yticks(range(k), [f"{_title_name(n)} ({total[n]:,})" for n in names])
@@ -557,12 +571,27 @@ def plot_entities(
                  f"different ({r['mentions'] / r['different']:.1f} times each)")
     note = f"{table['mentions'].sum():,} mentions of {len(table):,} types · line: middle 90 % of lengths, dot: median"
     shown = table.head(most)
-    tops = [_plain(" · ".join(f"{_plain(m, 16)} {c:,}" for m, c in v), 54) for v in shown["top"]]
+    tops = [_mentions(v, 54) for v in shown["top"]]
     said = "; ".join(f"{_title_name(r['type'])} {r['mentions']:,}, median {r['median length']:g} characters"
                      for _, r in shown.iterrows()) or "no types"
     paint = _paint_entities(shown, tops)
     return _draw(paint, title, note, f"Bar chart with lengths. {title}. {said}", [*tops, *shown["type"]],
                  0.65 + 0.34 * len(shown))
+
+
+def _mentions(found: Sequence[tuple[str, int]], room: int) -> str:
+    "As many mentions as have room, each as a whole; only a single one that is too long is cut, between words."
+    out = ""
+    for mention, count in found:
+        name = _plain(mention, 28)
+        if name.endswith("…") and " " in name[8:]:
+            name = name[: name.rindex(" ")] + " …"
+        more = f"{out} · {name} {count:,}" if out else f"{name} {count:,}"
+        if out and _width(more) > room:
+            break
+        out = more
+    return out
+
 
 # %% ../nbs/62_maps.ipynb #d16b4f89
 def _paint_entities(shown: pd.DataFrame, tops: list[str]):
@@ -607,8 +636,45 @@ def _hover(text: str, lines: int = 5) -> str:
     return "<br>".join(map(_marked, cut)) + (" …" if len(text) > width * lines else "")
 
 
-class LiveMap:
-    "A map that answers the pointer: `figure` is Plotly's, `to_html(path)` a page; a notebook keeps the still picture."
+# %% ../nbs/62_maps.ipynb #fd3545cb
+_POLICY = ("default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+           "img-src data: blob:; worker-src blob:; form-action 'none'; base-uri 'none'")
+
+
+class LivePicture:
+    "A picture that answers the pointer: `figure` is Plotly's, `to_html(path)` a page; a notebook keeps the still one."
+
+    kind = "picture"
+    still = None  # the same as a `Figure`
+
+    def to_html(
+        self,
+        path: str | Path | None = None,  # where to write it; None: only give it back
+    ) -> str:  # a page that loads nothing, by its own policy (5 MB: Plotly is in it)
+        "The live picture as one self-contained page; what it shows stands below it in words."
+        page = self.figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
+        title, words = (html.escape(t, quote=True) for t in (self.still.title, self.still.alt))
+        head = f'<head><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{title}</title>'
+        page = page.replace("<head>", head, 1).replace("<html>", '<html lang="en">', 1)
+        body = f'<body style="font:14px sans-serif"><figure role="group" aria-label="{title}">'
+        page = page.replace("<body>", body, 1)
+        end = page.rindex("</body>")
+        page = f"{page[:end]}<figcaption>{words}</figcaption></figure>{page[end:]}"
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def _repr_png_(self):
+        return self.still._repr_png_()
+
+    def __repr__(self):
+        return f"<live {self.kind}: {self.still.alt}>"
+
+# %% ../nbs/62_maps.ipynb #9fc715df
+class LiveMap(LivePicture):
+    "A live map, with the rows under the pointer."
+
+    kind = "map"
 
     def __init__(self, table: pd.DataFrame, by: str = "label", top: int = 6):
         self.table, self.by, self.groups = table, by, _map_groups(table, by, top)
@@ -638,24 +704,6 @@ class LiveMap:
                           legend=dict(orientation="h", y=-0.05), margin=dict(l=20, r=20, t=90, b=20),
                           title_automargin=True, hoverlabel=dict(align="left", bgcolor="white"))
         return fig
-
-    def to_html(
-        self,
-        path: str | Path | None = None,  # where to write it; None: only give it back
-    ) -> str:  # a page that loads nothing (5 MB: Plotly is in it)
-        "The live map as one self-contained page."
-        page = self.figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
-        words = f"<title>{html.escape(self.still.alt.split('.')[1].strip())}</title>"
-        page = page.replace("<head>", f"<head>{words}", 1)
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
-
-    def _repr_png_(self):
-        return self.still._repr_png_()
-
-    def __repr__(self):
-        return f"<live map: {self.still.alt}>"
 
 
 def live_map(

@@ -32,6 +32,7 @@ __all__ = ['MARKS', 'column_table', 'mark_table', 'worst_rows', 'Overview', 'ove
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/64_overview.ipynb #33a78749
@@ -405,53 +406,66 @@ def _page_html(self: Overview) -> str:
 Overview._repr_html_ = _page_html
 
 # %% ../nbs/64_overview.ipynb #bdd25a71
-def _paint_page(o: Overview, worst: list[str]):
-    "Six panels and the worst rows: gaps, classes, lengths, copies and signs, words."
-    def bars(ax, names, values, words, colour, title, slots=5):
-        longest = max([v for v in values if v], default=1)
-        ax.barh(range(len(names)), values, height=0.62, color=colour)
-        for i, (v, w) in enumerate(zip(values, words)):
-            ax.text(v + 0.02 * longest, i, w, va="center", size=9)
-        ax.set_yticks(range(len(names)), [_plain(n, 17) for n in names], size=9)
-        ax.set_ylim(max(len(names), slots) - 0.4, -0.6)
-        ax.set_xlim(0, 1.75 * longest)
-        ax.set_xticks([])
-        ax.set_title(title, color=COLOURS["soft"])
-        _bare(ax, "l")
+def _paint_rows(ax: Axes, names: Sequence, counts: Sequence[int], of: int, colour: str, title: str, slots: int = 5):
+    "Bars of counts, each as long as its share of `of`: the same scale in every panel."
+    ax.barh(range(len(names)), [v / max(of, 1) for v in counts], height=0.62, color=colour)
+    for i, v in enumerate(counts):
+        ax.text(v / max(of, 1) + 0.02, i, f"{v:,} ({_percent(v, of)})", va="center", size=9)
+    ax.set_yticks(range(len(names)), [_plain(n, 17) for n in names], size=9)
+    ax.set_ylim(max(len(names), slots) - 0.4, -0.6)
+    ax.set_xlim(0, 1.6)
+    ax.set_xticks([])
+    ax.set_title(title, color=COLOURS["soft"])
+    _bare(ax, "l")
 
+
+def _paint_page(o: Overview, worst: list[str]):
+    "Gaps (where there are some), classes, lengths, copies and signs, words, and the worst rows."
     def paint(fig):
-        cells = fig.add_gridspec(4, 2, height_ratios=[1.9, 1.7, 2.6, 0.24 * len(worst) + 0.35])
-        n, blue, red = max(o.rows, 1), COLOURS["blue"], COLOURS["vermilion"]
-        panel = iter([fig.add_subplot(cells[i, j]) for i in range(3) for j in range(2)])
-        gaps, whole, words = o.columns.head(7), o.classes.sum(axis=1).head(7), o.words.head(10)
-        bars(next(panel), gaps["column"], gaps["missing"], [_percent(v, n) for v in gaps["missing"]], red,
-             "missing values" if gaps["missing"].any() else "missing values: none", 7)
+        first = _first_row(o)
+        cells = fig.add_gridspec(4, 2, height_ratios=[0.5 + 0.2 * first, 1.7, 2.6, 0.24 * len(worst) + 0.35])
+        blue, red = COLOURS["blue"], COLOURS["vermilion"]
+        gaps, whole = o.columns[o.columns["missing"] > 0].head(7), o.classes.sum(axis=1).head(7)
+        if len(gaps):
+            more = f", of {len(o.columns)} columns" if len(gaps) < len(o.columns) else ""
+            _paint_rows(fig.add_subplot(cells[0, 0]), gaps["column"], gaps["missing"], o.rows, red,
+                        f"missing values{more}", first)
         title = "rows of each class" if o.classes.index.name == "class" else "entities of each type"
-        total = o.classes.to_numpy().sum()
-        bars(next(panel), whole.index, whole, [f"{v:,} ({_percent(v, total)})" for v in whole], blue, title, 7)
-        _paint_lengths(next(panel), o.lengths.head(6))
+        _paint_rows(fig.add_subplot(cells[0, 1 if len(gaps) else slice(None)]), whole.index, whole,
+                    int(o.classes.to_numpy().sum()), blue, title, first)
+        _paint_lengths(fig.add_subplot(cells[1, 0]), o.lengths.head(6))
         odd = {"near copies": o.copies["rows"], **dict(zip(o.marks["mark"].head(4), o.marks["rows"].head(4)))}
-        bars(next(panel), list(odd), list(odd.values()), [f"{v:,}" for v in odd.values()], red,
-             "rows with copies and odd signs")
-        rows = dict(zip(words["word"], words["rows"])) if len(words) else {}
-        bars(next(panel), list(rows), list(rows.values()), [f"{v:,}" for v in rows.values()], blue,
-             "words: in how many rows", 10)
-        if len(rows) and 1 < len(words.columns) - 2 <= 4:
-            _paint_shares(next(panel), words)
+        _paint_rows(fig.add_subplot(cells[1, 1]), list(odd), list(odd.values()), o.rows, red,
+                    "rows with copies and odd signs")
+        words = o.words.head(10)
+        found = dict(zip(words["word"], words["rows"])) if len(words) else {}
+        _paint_rows(fig.add_subplot(cells[2, 0]), list(found), list(found.values()), o.copies["of"], blue,
+                    "words: in how many rows", 10)
+        if len(found) and 1 < len(words.columns) - 2 <= 4:
+            _paint_shares(fig.add_subplot(cells[2, 1]), words)
         else:
             where = dict(list(o.scripts.items())[:8])
-            bars(next(panel), list(where), list(where.values()), [f"{v:,}" for v in where.values()], blue,
-                 "rows by language", 10)
-        ax = fig.add_subplot(cells[3, :])
-        ax.set_axis_off()
-        ax.set_title("rows to look at" if worst else "no row stands out", color=COLOURS["soft"])
-        for i, line in enumerate(worst):
-            place = 1 - (i + 0.5) / len(worst)
-            ax.text(0, place, line, transform=ax.transAxes, va="center", size=9).set_in_layout(False)
+            _paint_rows(fig.add_subplot(cells[2, 1]), list(where), list(where.values()), o.rows, blue,
+                        "rows by language", 10)
+        _paint_worst(fig.add_subplot(cells[3, :]), worst)
     return paint
 
 
-def _paint_shares(ax, words: pd.DataFrame):
+def _first_row(o: Overview) -> int:
+    "Bars that the first row of panels has room for."
+    return int(min(max((o.columns["missing"] > 0).sum(), len(o.classes), 2), 7))
+
+
+def _paint_worst(ax: Axes, worst: list[str]):
+    ax.set_axis_off()
+    ax.set_title("rows to look at" if worst else "no row stands out", color=COLOURS["soft"])
+    for i, line in enumerate(worst):
+        place = 1 - (i + 0.5) / len(worst)
+        ax.text(0, place, line, transform=ax.transAxes, va="center", size=9).set_in_layout(False)
+
+
+# %% ../nbs/64_overview.ipynb #6190a6ad
+def _paint_shares(ax: Axes, words: pd.DataFrame):
     "A sign per class for each word: in which share of the rows of that class it stands."
     kinds, signs = list(words.columns[2:]), "oDsv"
     hues = [COLOURS["blue"], COLOURS["vermilion"], COLOURS["green"], COLOURS["grey"]]
@@ -467,7 +481,7 @@ def _paint_shares(ax, words: pd.DataFrame):
     _bare(ax, "b")
 
 
-def _paint_lengths(ax, table: pd.DataFrame):
+def _paint_lengths(ax: Axes, table: pd.DataFrame):
     "The middle 90 % of the lengths of each class as a line, the median as a dot."
     for i, (low, middle, high, _) in enumerate(table.to_numpy(float)):
         ax.plot([max(low, 1), max(high, 1)], [i, i], color=COLOURS["grey"], lw=3, solid_capstyle="butt")
@@ -492,7 +506,8 @@ def _page_figure(self: Overview) -> Figure:
     title = f"{_plain(self.name, 40)}: {self.headline}"
     shown = [*self.classes.index, *(self.words["word"] if len(self.words) else []), *worst, *self.columns["column"]]
     alt = f"One-page overview. {title}. {note}. Rows to look at: {len(worst)}"
-    return _draw(_paint_page(self, worst), title, note, alt, map(str, shown), 6.6 + 0.24 * len(worst))
+    return _draw(_paint_page(self, worst), title, note, alt, map(str, shown),
+                 5.2 + 0.2 * _first_row(self) + 0.24 * len(worst))
 
 
 Overview.figure = _page_figure

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from .models import need
 from .tagging import CJK, tokenize
 
 # %% auto #0
-__all__ = ['FONT', 'COLOURS', 'chinese_font', 'font_status', 'draw', 'name_lines', 'plot_labels', 'plot_lengths',
-           'confusion_counts', 'plot_confusion', 'metric_name', 'plot_scores', 'plot_training', 'plot_effects',
-           'figure_to_html']
+__all__ = ['FONT', 'COLOURS', 'chinese_font', 'font_status', 'contrast', 'Shown', 'draw', 'name_lines', 'plot_labels',
+           'plot_lengths', 'plot_before_after', 'confusion_counts', 'plot_confusion', 'metric_name', 'plot_scores',
+           'plot_training', 'plot_effects', 'figure_to_html']
 
 # %% ../nbs/60_visualization.ipynb #2900384c
 if TYPE_CHECKING:
@@ -98,9 +98,10 @@ def _picture_class() -> type:
     from matplotlib.figure import Figure
 
     class Picture(Figure):
-        "A figure with `alt`, the same message in words; shows itself in a notebook."
+        "A figure with `alt`, the same message in words, and `shown`, its table; shows itself in a notebook."
 
-        alt = ""
+        alt = title = note = ""
+        shown = None
 
         def _repr_png_(self):
             return _image_bytes(self, "png")
@@ -124,6 +125,36 @@ def _style(texts: Iterable[str]) -> dict:
             "axes.edgecolor": COLOURS["grey"], "axes.labelcolor": COLOURS["soft"], "axes.spines.top": False,
             "axes.spines.right": False, "xtick.color": COLOURS["soft"], "ytick.color": COLOURS["ink"],
             "axes.titlesize": _SIZE, "axes.titlelocation": "left", "svg.hashsalt": "dataset_tutor"}
+
+# %% ../nbs/60_visualization.ipynb #b508846c
+def contrast(one, other) -> float:  # 1 (the same) to 21 (black on white); a text needs 4.5
+    "How far two colours are apart for the eye (WCAG 2)."
+    a, b = sorted((_luminance(one), _luminance(other)))
+    return (b + 0.05) / (a + 0.05)
+
+
+def _luminance(colour) -> float:
+    from matplotlib.colors import to_rgb
+    rgb = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
+    return float(np.dot(rgb, [0.2126, 0.7152, 0.0722]))
+
+# %% ../nbs/60_visualization.ipynb #41bd6d20
+@cache
+def _text_colour(colour: str) -> str:
+    "A colour for words on white: the colour itself where it can be read, else darkened until it can."
+    from matplotlib.colors import to_hex, to_rgb
+    shades = (to_hex(k * np.array(to_rgb(colour))) for k in np.linspace(1, 0, 51))
+    return next(s for s in shades if contrast(s, "white") >= 4.5)
+
+
+def _ink_on(paper) -> str:
+    "The colour of a text on this ground: ink, else white, else black; one of them always has a contrast of 4.5."
+    return next(c for c in (COLOURS["ink"], "white", "black") if contrast(c, paper) >= 4.5)
+
+
+def _tint(image, value: float):
+    "The colour that an image gives to a value."
+    return image.cmap(image.norm(value))
 
 # %% ../nbs/60_visualization.ipynb #1fa3961c
 def _width(text: str) -> int:
@@ -155,18 +186,40 @@ def _inches(line: str, size: float) -> float:
     return _ruler().get_text_width_height_descent(line, FontProperties(size=size), False)[0] / 72
 
 
-def _wrap(text: str, room: float, size: float = _SIZE) -> str:
-    "Break a title into lines of `room` inches; between Chinese characters a break may stand anywhere."
+def _lines(text: str, room: float, size: float) -> list[str]:
+    "Lines of `room` inches; between Chinese characters a break may stand anywhere."
     lines, line = [], ""
     for word in re.findall(rf"[{CJK}]|[^\s{CJK}]+|\s+", text):
         if line.strip() and _inches((line + word).strip(), size) > room:
             lines.append(line.strip())
             line = ""
         line += word
-    return "\n".join([*lines, line.strip()])
+    return [*lines, line.strip()]
+
+
+def _wrap(text: str, room: float, size: float = _SIZE) -> str:
+    "Break a title into as few lines of `room` inches as it needs, of about the same length: no last word stands alone."
+    lines = _lines(text, room, size)
+    if len(lines) > 1:
+        tries = (_lines(text, share * room, size) for share in np.linspace(0.5, 1, 11))
+        same = [t for t in tries if len(t) == len(lines)]
+        torn = re.compile(rf"[{CJK}]\n[{CJK}]")  # a Chinese word may be torn only where there is no other way
+        lines = next((t for t in same if not torn.search("\n".join(t))), same[0])
+    return "\n".join(lines)
+
 
 # %% ../nbs/60_visualization.ipynb #c4605df9
-def _draw(paint, title: str, note: str, alt: str, texts: Iterable[str], height: float, width: float = 7.6) -> Figure:
+class Shown(NamedTuple):
+    "The table that a picture is drawn from, for those who want to draw it another way."
+
+    mark: str  # what stands for a line of the table: bars, steps, lines, matrix, intervals
+    rows: list[dict]  # a dict a mark: panel, name, value and more
+    x: str = ""  # what the axes are called
+    y: str = ""
+
+
+def _draw(paint, title: str, note: str, alt: str, texts: Iterable[str], height: float, width: float = 7.6,
+          shown: Shown | None = None) -> Figure:
     "A figure with a title; `paint(figure)` draws the axes. Height in inches, without the title."
     cls = _picture_class()
     import matplotlib as mpl
@@ -182,7 +235,7 @@ def _draw(paint, title: str, note: str, alt: str, texts: Iterable[str], height: 
         y -= (0.26 * (title.count("\n") + 1) + 0.03) / (height + head)
         fig.text(0.012, y, note, color=COLOURS["soft"], va="top", linespacing=1.3)
         paint(fig)
-    fig.alt = alt
+    fig.alt, fig.title, fig.note, fig.shown = alt, title, note, shown
     return fig
 
 
@@ -222,14 +275,27 @@ def name_lines(
 ):
     "Write the label of each line at its end, in its colour, instead of a legend. Call it when all is drawn."
     lines = [ln for ln in ax.lines if not str(ln.get_label()).startswith("_") and len(ln.get_xdata())]
-    low, high = ax.get_ylim()
-    gap = 0.17 * (high - low) / (0.57 * ax.figure.get_figheight() / rows)  # a line of text, in units of the axis
-    places = _spaced([ln.get_ydata()[-1] for ln in lines], gap) if lines else np.zeros(0)
-    places -= max(0, *(places - high)) if lines else 0  # not into what stands above the panel
-    for ln, y in zip(lines, places):
-        colour = COLOURS["soft"] if ln.get_color() == COLOURS["grey"] else ln.get_color()
-        ax.annotate(_short(ln.get_label(), 24), (ln.get_xdata()[-1], y), (7, 0), textcoords="offset points",
-                    color=colour, va="center", annotation_clip=False)
+    if not lines:
+        return
+    ax.get_ylim()  # from here on the axis knows its scale, linear or logarithmic
+    ends = ax.transAxes.inverted().transform(
+        ax.transData.transform([(ln.get_xdata()[-1], ln.get_ydata()[-1]) for ln in lines]))[:, 1]
+    for ln, y in zip(lines, _name_places(ends, 0.17 / (0.57 * ax.figure.get_figheight() / rows))):
+        ax.annotate(_short(ln.get_label(), 24), (ln.get_xdata()[-1], y), (7, 0), xycoords=("data", "axes fraction"),
+                    textcoords="offset points", color=_text_colour(ln.get_color()), va="center", annotation_clip=False)
+
+
+def _name_places(ends: np.ndarray, gap: float) -> np.ndarray:
+    "Heights of the names in the panel (0 to 1): none above the highest line near the top, none below the axis."
+    out, order = _spaced(ends, gap), np.argsort(ends, kind="stable")
+    top = max(ends) if max(ends) > 0.85 else 1.0
+    for i in order[::-1]:
+        out[i], top = min(out[i], top), min(out[i], top) - gap
+    low = 0.02
+    for i in order:
+        out[i], low = max(out[i], low), max(out[i], low) + gap
+    return out
+
 
 # %% ../nbs/60_visualization.ipynb #166c59da
 _NONE = "(no label)"
@@ -308,7 +374,10 @@ def plot_labels(
             for g, c in counts.items()}
     alt = f"Bar chart. {title}. " + "; ".join(f"{g}: {words}" for g, words in said.items())
     paint = _paint_bars(names, counts, "entities" if is_ner else "rows")
-    return _draw(paint, title, " · ".join(notes), alt, [*names, *counts], 0.5 + 0.3 * len(names))
+    rows = [dict(panel=g, name=n, value=100 * c[n] / max(c.total(), 1), count=c[n]) for g, c in counts.items()
+            for n in names]
+    return _draw(paint, title, " · ".join(notes), alt, [*names, *counts], 0.5 + 0.3 * len(names),
+                 shown=Shown("bars", rows, "% of the " + ("entities" if is_ner else "rows")))
 
 # %% ../nbs/60_visualization.ipynb #1c48074d
 def _label_finding(total: Counter, is_ner: bool) -> str:
@@ -362,14 +431,15 @@ def _lengths(texts: Iterable[str | None], unit: str) -> np.ndarray:
 
 def plot_lengths(
     ds: Dataset,
-    by: str | None = "label",  # a column that groups the rows: one panel each
+    by: str | tuple[str, str] | None = "label",  # a column that groups the rows: one panel each; or two: down, across
     text: str = "text",  # the column that is measured
     unit: str = "characters",  # or "tokens": words, and single Chinese characters
     top: int = 6,  # at most so many groups are shown, the largest ones
 ) -> Figure:
     "How long the texts are, by class or split, on a logarithmic axis. Raises `DataError` for a wrong column or unit."
     n = _lengths(_column(ds, text), unit)
-    groups = {g: n[at] for g, at in list(_groups(ds, by).items())[:top] if len(at)}
+    down, across = (by, None) if by is None or isinstance(by, str) else by
+    groups = {g: n[at] for g, at in list(_groups(ds, down).items())[:top] if len(at)}
     if not groups:
         raise DataError("there are no rows", text, fix="look at dropped(ds) for the rows that went, and why")
     medians = {g: int(np.median(v)) for g, v in groups.items()}
@@ -378,7 +448,33 @@ def plot_lengths(
     note = f"{len(n):,} texts · 99 % have at most {int(np.percentile(n, 99)):,} {unit} · longest {n.max():,}"
     note += f" · {empty:,} empty" if empty else ""
     alt = f"Histograms. {title}. {note}. Medians: " + ", ".join(f"{_short(g)} {m}" for g, m in medians.items())
-    return _draw(_paint_lengths(groups, medians, unit), title, note, alt, groups, 0.45 + 0.85 * len(groups))
+    crossed = {"": groups} if across is None else _crossed(ds, down, across, n, list(groups))
+    hists = _histograms(crossed)
+    return _draw(_paint_lengths(hists, unit), title, note, alt, [*groups, *crossed], 0.45 + 0.85 * len(groups),
+                 shown=Shown("steps", _steps(hists), f"{unit} per text"))
+
+
+def _crossed(ds: Dataset, down: str, across: str, n: np.ndarray, kinds: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    "Lengths of the rows of each class, by part."
+    parts, names = list(_groups(ds, across).items())[:4], np.array(_label_names(ds, down), dtype=object)
+    _column(ds, across)
+    return {p: {k: n[at[names[at] == k]] for k in kinds} for p, at in parts}
+
+
+def _histograms(crossed: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, tuple]]:
+    "Per part and class: texts per bin, the edges of the bins, the median (None without texts) and how many there are."
+    every = np.concatenate([v for groups in crossed.values() for v in groups.values()])
+    low, most = max(1, every.min(initial=1 << 40)), max(every.max(initial=0) + 1, 4)
+    bins = np.unique(np.round(np.geomspace(min(low, most / 4), most, 60 if len(every) >= 1_000 else 40)).astype(int))
+    return {p: {g: (np.histogram(np.maximum(v, 1), bins)[0], bins, int(np.median(v)) if len(v) else None, len(v))
+                for g, v in groups.items()} for p, groups in crossed.items()}
+
+
+def _steps(hists: Mapping[str, Mapping[str, tuple]]) -> list[dict]:
+    return [dict(panel=_short(f"{g}, {p}" if p else g, 40), low=int(a), high=int(b), value=int(c))
+            for p, groups in hists.items() for g, (texts, bins, _, _) in groups.items()
+            for a, b, c in zip(bins[:-1], bins[1:], texts)]
+
 
 # %% ../nbs/60_visualization.ipynb #7aeb8bca
 def _length_finding(n: np.ndarray, medians: Mapping[str, int], unit: str) -> str:
@@ -390,28 +486,106 @@ def _length_finding(n: np.ndarray, medians: Mapping[str, int], unit: str) -> str
     return f"Half of the texts have at most {int(np.median(n))} {unit}{same}"
 
 
-def _paint_lengths(groups: Mapping[str, np.ndarray], medians: Mapping[str, int], unit: str):
-    "One histogram per group under each other, with the median marked."
+def _paint_lengths(hists: Mapping[str, Mapping[str, tuple]], unit: str):
+    "One histogram per group under each other, the parts of a split beside each other, with the medians marked."
     def paint(fig):
-        top = max(v.max() for v in groups.values()) + 1
-        bins = np.unique(np.round(np.geomspace(1, max(top, 4), 40)).astype(int))
-        axes = fig.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-        for ax, (g, v) in zip(axes, groups.items()):
-            shares, _ = np.histogram(np.maximum(v, 1), bins)
-            wide = np.log(bins[1:] / bins[:-1])  # per unit of the axis, so that narrow bins do not look rare
-            ax.bar(bins[:-1], shares / wide, np.diff(bins), align="edge", color=COLOURS["blue"], alpha=0.75, lw=0)
-            ax.set_ylim(top=1.35 * (shares / wide).max())  # room for the word above the bars
-            ax.axvline(max(medians[g], 1), color=COLOURS["vermilion"], lw=1.6)
-            ax.annotate(f" median {medians[g]}", (max(medians[g], 1), 1), xycoords=("data", "axes fraction"), va="top",
-                        color=COLOURS["vermilion"])
-            ax.set_ylabel(f"{_short(g, 14)}\n{len(v):,} rows", rotation=0, ha="right", va="center")
-            ax.set_xscale("log")
-            ax.set_yticks([])
-            _bare(ax, "b")
-        ticks = [d * 10**e for e in range(7) for d in (1, 2, 5) if d * 10**e <= bins[-1] and (e < 3 or d == 1)]
-        axes[-1].set_xticks(ticks, [f"{t:,}" for t in ticks])
-        axes[-1].minorticks_off()
-        axes[-1].set_xlabel(f"{unit} per text, logarithmic")
+        down = list(next(iter(hists.values())))
+        axes = fig.subplots(len(down), len(hists), sharex=True, squeeze=False)
+        for ax, (p, groups) in zip(axes.T, hists.items()):
+            for one, (g, found) in zip(ax, groups.items()):
+                _paint_histogram(one, *found)
+                one.set_ylabel(f"{_short(g, 14)}\n{found[3]:,} rows" if len(hists) == 1 else f"{found[3]:,}",
+                               rotation=0, ha="right", va="center")
+            ax[0].set_title(_short(p, 14) if len(hists) > 1 else "", color=COLOURS["soft"])
+            low, most = groups[down[0]][1][[0, -1]]
+            ticks = [d * 10**e for e in range(7) for d in (1, 2, 5) if low <= d * 10**e <= most and (e < 3 or d == 1)]
+            ticks = [t for t in ticks if str(t).strip("0") == "1"] if len(hists) > 1 else ticks
+            ax[-1].set_xticks(ticks, [f"{t:,}" for t in ticks])
+            ax[-1].minorticks_off()
+            ax[-1].set_xlabel(f"{unit} per text, logarithmic" if len(hists) == 1 else unit)
+        for ax, g in zip(axes[:, 0], down if len(hists) > 1 else ()):
+            ax.set_ylabel(f"{_short(g, 14)}   {ax.get_ylabel()}", rotation=0, ha="right", va="center")
+    return paint
+
+
+def _paint_histogram(ax: Axes, texts: np.ndarray, bins: np.ndarray, median: int | None, rows: int):
+    wide = np.log(bins[1:] / bins[:-1])  # per unit of the axis, so that narrow bins do not look rare
+    ax.bar(bins[:-1], texts / wide, np.diff(bins), align="edge", color=COLOURS["blue"], alpha=0.75, lw=0)
+    ax.set_ylim(0, 1.35 * max((texts / wide).max(), 1e-9))  # room for the word above the bars
+    if median is not None:
+        ax.axvline(max(median, 1), color=COLOURS["vermilion"], lw=1.6)
+        ax.annotate(f" median {median}", (max(median, 1), 1), xycoords=("data", "axes fraction"), va="top",
+                    color=_text_colour(COLOURS["vermilion"]))
+    ax.set_xscale("log")
+    ax.set_yticks([])
+    _bare(ax, "b")
+
+
+# %% ../nbs/60_visualization.ipynb #b8f60411
+def plot_before_after(
+    before: Dataset,
+    after: Dataset,
+    by: str = "label",  # a column of classes, "spans" (entity types), or "length": of the texts
+    *,
+    step: str = "",  # what was done, for the title
+    text: str = "text",
+    unit: str = "characters",  # of lengths; or "tokens"
+    top: int = 12,  # at most so many classes are shown; the others are added up
+) -> Figure:
+    "Classes or lengths before a step and after it. Raises `DataError` where a set lacks the column."
+    sets = {"before": before, "after": after}
+    if by == "length":
+        return _lengths_before_after({k: _lengths(_column(d, text), unit) for k, d in sets.items()}, step, unit)
+    items = {k: [s["label"] for row in _column(d, by) for s in row or []] if by == "spans" else _label_names(d, by)
+             for k, d in sets.items()}
+    names, counts = _share_table(items, top)
+    old, new = counts["before"], counts["after"]
+    title, note = _change_finding(names, old, new, step), "grey: before · blue: after · share of each set"
+    said = "; ".join(f"{_short(n)} {old[n]:,} to {new[n]:,}" for n in names)
+    rows = [dict(panel=k, name=n, value=100 * c[n] / max(c.total(), 1), count=c[n], hue=hue)
+            for (k, c), hue in zip(counts.items(), ("grey", "blue")) for n in names]
+    return _draw(_paint_change(names, old, new), title, note, f"Bar chart. {title}. {said}", names,
+                 0.3 + 0.56 * len(names), shown=Shown("bars", rows, "% of each set"))
+
+# %% ../nbs/60_visualization.ipynb #26644682
+def _change_finding(names: Sequence[str], old: Counter, new: Counter, step: str) -> str:
+    "How many rows there are, and which class's share moved most."
+    head = (f"{_short(step, 40)}: " if step else "") + f"{old.total():,} become {new.total():,}"
+    moved = {n: 100 * (new[n] / max(new.total(), 1) - old[n] / max(old.total(), 1)) for n in names}
+    far = max(moved, key=lambda n: abs(moved[n]), default="")
+    if not names or abs(moved[far]) < 0.05:
+        return f"{head}, and no share changes"
+    a, b = _percent(old[far], old.total()), _percent(new[far], new.total())
+    return f"{head}; {_short(far)} goes from {a} to {b}"
+
+
+def _lengths_before_after(sets: Mapping[str, np.ndarray], step: str, unit: str) -> Figure:
+    "Two histograms under each other, on one axis."
+    old, new = sets.values()
+    for k, v in sets.items():
+        if not len(v):
+            raise DataError(f"there are no rows {k} the step", fix="look at dropped(ds) for the rows that went")
+    a, b = int(np.median(old)), int(np.median(new))
+    title = (f"{_short(step, 40)}: " if step else "") + f"{len(old):,} texts become {len(new):,}; the median "
+    title += f"goes from {a} to {b} {unit}" if a != b else f"stays at {a} {unit}"
+    note = f"longest {old.max():,} before, {new.max():,} after · empty {(old == 0).sum():,} and {(new == 0).sum():,}"
+    hists = _histograms({"": sets})
+    return _draw(_paint_lengths(hists, unit), title, note, f"Histograms. {title}. {note}", [step], 2.15,
+                 shown=Shown("steps", _steps(hists), f"{unit} per text"))
+
+# %% ../nbs/60_visualization.ipynb #8678079b
+def _paint_change(names: Sequence[str], old: Counter, new: Counter):
+    def paint(fig):
+        ax = fig.subplots()
+        most = max((100 * c[n] / max(c.total(), 1) for c in (old, new) for n in names), default=1) or 1
+        for c, shift, hue in ((old, -0.2, "grey"), (new, 0.2, "blue")):
+            share = [100 * c[n] / max(c.total(), 1) for n in names]
+            ax.barh([i + shift for i in range(len(names))], share, color=COLOURS[hue], height=0.36)
+            for i, (n, s) in enumerate(zip(names, share)):
+                ax.text(s + 0.015 * most, i + shift, f"{_percent(c[n], c.total())}  {c[n]:,}", va="center", size=9)
+        ax.set_yticks(range(len(names)), [_short(n) for n in names])
+        ax.set(ylim=(len(names) - 0.45, -0.55), xlim=(0, 1.25 * most), xticks=[])
+        _bare(ax, "l")
     return paint
 
 # %% ../nbs/60_visualization.ipynb #0bb4cd74
@@ -448,7 +622,10 @@ def plot_confusion(
         for i, a in enumerate(names))
     k = max(len(names), 1)
     height, width = min(0.62 * k, 7) + 0.5, min(3.4 + 1.1 * k, 7.6)
-    return _draw(_paint_confusion(counts, names), title, note, alt, names, height, width)
+    cells = [dict(name=a, other=b, value=100 * counts[i, j] / max(counts[i].sum(), 1), count=int(counts[i, j]))
+             for i, a in enumerate(names) for j, b in enumerate(names)]
+    return _draw(_paint_confusion(counts, names), title, note, alt, names, height, width,
+                 shown=Shown("matrix", cells, "predicted class", "true class"))
 
 # %% ../nbs/60_visualization.ipynb #58541777
 def _confusion_finding(counts: np.ndarray, names: list[str]) -> str:
@@ -456,8 +633,11 @@ def _confusion_finding(counts: np.ndarray, names: list[str]) -> str:
     if not wrong.any():
         return "No row is confused" if counts.any() else "There are no rows"
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    share, of = _percent(wrong[i, j], counts[i].sum()), f"{wrong[i, j]:,} of {counts[i].sum():,} rows"
-    return f"Largest error: {share} of {_short(names[i])} ({of}) taken for {_short(names[j])}"
+    most = f"{_short(names[i])} is most often taken for {_short(names[j])}: {wrong[i, j]:,} of {counts[i].sum():,}"
+    rows = counts.sum(1)
+    found = np.where(rows > 0, np.diag(counts) / np.maximum(rows, 1), 2)
+    k = int(found.argmin())
+    return f"{_short(names[k])} is found least: {np.diag(counts)[k]:,} of {rows[k]:,} ({_percent(found[k], 1)}); {most}"
 
 
 def _paint_confusion(counts: np.ndarray, names: list[str]):
@@ -470,12 +650,12 @@ def _paint_confusion(counts: np.ndarray, names: list[str]):
         reds = LinearSegmentedColormap.from_list("reds", ["#FFFFFF", COLOURS["vermilion"]])
         ax = fig.subplots()
         right = np.eye(k, dtype=bool)
-        ax.imshow(np.where(right, share, np.nan), cmap=blues, vmin=0, vmax=1, aspect="auto")
-        ax.imshow(np.where(right, np.nan, share), cmap=reds, vmin=0, vmax=1, aspect="auto")
+        hits = ax.imshow(np.where(right, share, np.nan), cmap=blues, vmin=0, vmax=1, aspect="auto")
+        errors = ax.imshow(np.where(right, np.nan, share), cmap=reds, vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(k, k) if k <= 16 else []:
             more = f"\n{_percent(counts[i, j], counts[i].sum())}" if k <= 8 and counts[i, j] else ""
             ax.text(j, i, f"{counts[i, j]:,}{more}", ha="center", va="center", size=_SIZE if k <= 8 else 8,
-                    color="white" if share[i, j] > 0.55 else COLOURS["ink"])
+                    color=_ink_on(_tint(hits if i == j else errors, share[i, j])))
         ax.set_xticks(range(k), [_short(n, 14 if k <= 6 else 10) for n in names], rotation=0 if k <= 6 else 60,
                       ha="center" if k <= 6 else "left")
         ax.set_yticks(range(k), [f"{_short(n)} ({counts[i].sum():,})" for i, n in enumerate(names)])
@@ -516,7 +696,9 @@ def plot_scores(
     note = " · ".join(x for x in [note, "bars: 95 % intervals" if has else ""] if x)
     said = [f"{_short(n, 40)} {v:.3f}" + (f" ({a:.3f} to {b:.3f})" if a < b else "") for n, (v, a, b) in found.items()]
     alt = f"Dot plot. {title}. " + "; ".join(said)
-    return _draw(_paint_scores(found, metric), title, note, alt, found, 0.55 + 0.42 * len(found))
+    rows = [dict(name=n, value=v, low=lo, high=hi) for n, (v, lo, hi) in found.items()]
+    return _draw(_paint_scores(found, metric), title, note, alt, found, 0.55 + 0.42 * len(found),
+                 shown=Shown("intervals", rows, metric))
 
 # %% ../nbs/60_visualization.ipynb #b2c9d5dc
 def _score_finding(found: Mapping[str, tuple], metric: str) -> str:
@@ -577,7 +759,10 @@ def plot_training(
         (f"{_short(n)}, " if len(curves) > 1 else "") + f"{_curve_name(k)}: " + ", ".join(f"{y:.3f}" for y in _thin(ys))
         for n, c in list(curves.items())[:8] for k, (_, ys) in c.items())
     paint = _paint_training(curves[top], metric) if len(curves) == 1 else _paint_runs(curves, metric, top)
-    return _draw(paint, title, note, alt, curves, 2.6)
+    points = [dict(panel="loss" if k.endswith("loss") else _curve_name(k), x=x, y=y,
+                   name=f"{n}, {_curve_name(k)}" if len(curves) > 1 else _curve_name(k))
+              for n, c in curves.items() for k, (xs, ys) in c.items() for x, y in zip(xs, ys)]
+    return _draw(paint, title, note, alt, curves, 2.6, shown=Shown("lines", points, "epoch"))
 
 # %% ../nbs/60_visualization.ipynb #933e025c
 def _curve_name(key: str) -> str:
@@ -645,7 +830,7 @@ def _paint_training(curves: Mapping[str, tuple], metric: str | None):
             if best is not None:
                 ax.axvline(best[1], color=COLOURS["vermilion"], lw=1, ls=(0, (4, 3)))
                 ax.annotate("best ", (best[1], 1), xycoords=("data", "axes fraction"), ha="right", va="top",
-                            color=COLOURS["vermilion"])
+                            color=_text_colour(COLOURS["vermilion"]))
             _epochs(ax, "loss" if keys == losses else _curve_name(metric), max(curves[k][0][-1] for k in keys))
     return paint
 
@@ -689,7 +874,10 @@ def plot_effects(
         note += f", with minus without the step · 95 % intervals, {one[0]} seeds × {one[1]:,} test rows"
     said = [f"{_short(n, 40)} {_signed(d)} ({_signed(lo)} to {_signed(hi)})" for n, d, lo, hi in rows]
     alt = f"Interval plot. {title}. " + "; ".join(said)
-    return _draw(_paint_effects(rows, kinds), title, note, alt, [n for n, *_ in rows], 0.55 + 0.36 * len(rows))
+    told = [dict(name=n, value=d, low=lo, high=hi, hue={"helps": "blue", "hurts": "vermilion"}.get(k, "grey"))
+            for (n, d, lo, hi), k in zip(rows, kinds)]
+    return _draw(_paint_effects(rows, kinds), title, note, alt, [n for n, *_ in rows], 0.55 + 0.36 * len(rows),
+                 shown=Shown("intervals", told, note))
 
 # %% ../nbs/60_visualization.ipynb #02a2463d
 def _kind(low: float, high: float) -> str:

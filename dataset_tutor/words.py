@@ -17,15 +17,17 @@ import numpy as np
 from .core import DataError
 from .language import segment, stop_words
 from .models import need
-from .visualization import COLOURS, _bare, _column, _draw, _groups, _short, _width, chinese_font
+from .visualization import (COLOURS, Shown, _bare, _column, _draw, _groups, _percent, _short,
+                                         _text_colour, _width, chinese_font)
 
 # %% auto #0
-__all__ = ['count_words', 'plot_zipf', 'keyness', 'plot_keyness', 'word_cloud']
+__all__ = ['count_words', 'plot_words', 'plot_zipf', 'keyness', 'plot_keyness', 'word_cloud']
 
 # %% ../nbs/61_words.ipynb #74f0fdbd
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/61_words.ipynb #3a1e0358
@@ -80,6 +82,49 @@ def count_words(
     out.attrs = {"rows": {g: len(at) for g, at in groups.items()}, "unit": unit, "n": n}
     return out
 
+# %% ../nbs/61_words.ipynb #ada3484c
+def plot_words(
+    ds: Dataset,
+    by: str | None = None,  # a column of groups: one panel each, the same words in all of them
+    n: int = 1,  # words in a run
+    *,
+    top: int = 15,  # words
+    groups: int = 4,  # so many groups at most, the largest
+    stop: Sequence[str] | None = None,  # words left out; None: the English and Chinese stop words
+    text: str = "text",
+) -> Figure:
+    "The most frequent words, or runs of n words, by the share of rows that have them."
+    table = count_words(ds, by, n, stop=stop, text=text)
+    names, best = list(table.columns)[:groups], table.head(top)
+    if not len(best):
+        raise DataError("there is no word to draw", text, fix="look at count_words; are the texts empty?")
+    sizes, shown = table.attrs["rows"], [_short(w, 24) for w in best.index]
+    share = {g: [100 * int(v) / max(sizes[g], 1) for v in best[g]] for g in names}
+    title = ", ".join(shown[:3]) + (" is" if len(shown) == 1 else " are") + " the most frequent"
+    title += " word" + "s" * (len(shown) > 1) if n == 1 else f" run{'s' * (len(shown) > 1)} of {n} words"
+    note = f"share and number of the rows with the word · {len(table):,} different"
+    note += f" · {table.shape[1] - groups} more groups are not shown" if table.shape[1] > groups else ""
+    said = "; ".join(f"{_short(g)}: " + ", ".join(f"{w} {int(v):,}" for w, v in zip(shown, best[g])) for g in names)
+    rows = [dict(panel=g, name=w, value=s, count=int(v)) for g in names
+            for w, s, v in zip(best.index, share[g], best[g])]
+    return _draw(_paint_frequent(shown, share, best, sizes), title, note, f"Bar chart. {title}. {said}",
+                 [*names, *shown], 0.45 + 0.26 * len(shown), shown=Shown("bars", rows, "% of the rows"))
+
+# %% ../nbs/61_words.ipynb #f7828e1a
+def _paint_frequent(words: list[str], share: dict[str, list[float]], best: pd.DataFrame, sizes: dict[str, int]):
+    def paint(fig):
+        axes = fig.subplots(1, len(share), sharey=True, squeeze=False)[0]
+        longest = max((v for s in share.values() for v in s), default=1) or 1
+        for ax, (g, values) in zip(axes, share.items()):
+            ax.barh(range(len(words)), values, color=COLOURS["blue"], height=0.66)
+            for i, (v, rows) in enumerate(zip(values, best[g])):
+                ax.text(v + 0.03 * longest, i, f"{_percent(v, 100)}  {rows:,}", va="center", size=9)
+            ax.set_yticks(range(len(words)), words)
+            ax.set(xlim=(0, longest * (1.25 if len(share) == 1 else 1.7)), ylim=(len(words) - 0.5, -0.5), xticks=[])
+            ax.set_title(f"{_short(g, 20)}: {sizes[g]:,} rows", color=COLOURS["soft"])
+            _bare(ax, "l")
+    return paint
+
 # %% ../nbs/61_words.ipynb #21880e74
 def _slope(counts: np.ndarray, most: int = 1000) -> float:
     "The exponent of the ranks 10 to 1,000 (Zipf's s), by least squares on the logarithms."
@@ -104,28 +149,48 @@ def plot_zipf(
         raise DataError("no row has a word", text, fix="name the column that holds the text")
     once = {g: float((v == 1).mean()) for g, v in lines.items()}
     first = next(iter(lines))
-    title = f"{once[first]:.0%} of {len(lines[first]):,} words occur once" + (f" ({_short(first)})" if by else "")
-    note = "exponent of Zipf's law: " + ", ".join(f"{_short(g)} {_slope(v):.2f}" for g, v in lines.items())
+    title = f"{_percent(once[first], 1)} of {len(lines[first]):,} words occur once"
+    title += f" ({_short(first)})" if by else ""
+    slopes = ", ".join((f"{_short(g)} " if by else "") + f"{_slope(v):.2f}" for g, v in lines.items())
+    note = f"exponent of Zipf's law: {slopes} · dashed: the exponent 1"
     named = table[first].sort_values(ascending=False, kind="stable").head(top)
-    return _draw(_paint_zipf(lines, named), title, note, f"Line chart. {title}. {note}", [*named.index, *lines], 3.4)
+    points = [dict(name=g, x=int(r) + 1, y=int(v[r])) for g, v in lines.items()
+              for r in np.unique(np.geomspace(1, len(v), 200).astype(int)) - 1]
+    return _draw(_paint_zipf(lines, named, by is not None), title, note, f"Line chart. {title}. {note}",
+                 [*named.index, *lines], 3.4, shown=Shown("lines", points, "rank of the word", "occurrences"))
 
 
-def _paint_zipf(lines: dict[str, np.ndarray], named: pd.Series):
+def _paint_zipf(lines: dict[str, np.ndarray], named: pd.Series, grouped: bool):
     def paint(fig):
         ax = fig.subplots()
-        colours = [COLOURS[c] for c in ("blue", "green", "vermilion", "grey")]
-        for i, (g, v) in enumerate(lines.items()):
-            ax.plot(np.arange(1, len(v) + 1), v, color=colours[i % 4], lw=1.8, label=_short(g))
-        free = 0.0  # on this axis ranks draw together; words that would overlap are left out
-        for i, (word, count) in enumerate(named.items(), 1):
-            if np.log10(i) >= free:
-                free = np.log10(i) + 0.06 + 0.045 * _width(_short(word))
-                ax.annotate(_short(word), (i, count), xytext=(4, 4), textcoords="offset points", size=9)
-        ax.set(xscale="log", yscale="log", xlabel="rank of the word", ylabel="occurrences")
-        if len(lines) > 1:
-            ax.legend(frameon=False)
+        first = next(iter(lines.values()))
+        at = min(9, len(first) - 1)  # the line of the law goes through the tenth word
+        low, high = 1, max(map(len, lines.values()))
+        law = first[at] * (at + 1) / np.array([low, high], dtype=float)
+        ax.plot([low, high], law, color=COLOURS["grey"], lw=1, ls=(0, (4, 3)))
+        hues = [COLOURS[c] for c in ("blue", "vermilion", "green", "grey")]
+        for v, hue in zip(lines.values(), hues):
+            ax.plot(np.arange(1, len(v) + 1), v, color=hue, lw=1.8)
+        ends = sorted(zip(map(len, lines.values()), lines, hues)) if grouped else []
+        for k, (end, g, hue) in enumerate(reversed(ends)):
+            ax.annotate(_short(g), (end, 1), (8, 10 + 14 * k), textcoords="offset points", color=_text_colour(hue),
+                        annotation_clip=False, arrowprops=dict(arrowstyle="-", color=hue, lw=0.8, relpos=(0, 0.3)))
+        _name_ranks(ax, named)
+        ax.set(xscale="log", yscale="log", xlabel="rank of the word", ylabel="occurrences",
+               ylim=(0.7, 2.5 * max(law[0], *(v[0] for v in lines.values()))))
         _bare(ax, "lb")
     return paint
+
+
+def _name_ranks(ax: Axes, named: pd.Series):
+    "The first words, each with a dot at its rank; ranks draw together on this axis, so some have no room."
+    free = 0.0
+    for i, (word, count) in enumerate(named.items(), 1):
+        if np.log10(i) >= free:
+            free = np.log10(i) + 0.06 + 0.045 * _width(_short(word))
+            ax.plot(i, count, "o", color=COLOURS["blue"], ms=5)
+            ax.annotate(_short(word), (i, count), xytext=(4, 5), textcoords="offset points", size=9)
+
 
 # %% ../nbs/61_words.ipynb #88cdc6da
 def _log_odds(here: np.ndarray, there: np.ndarray, prior: float) -> tuple[np.ndarray, np.ndarray]:
@@ -192,17 +257,24 @@ def plot_keyness(
         return _draw(lambda fig: None, title, "no word passes a false discovery rate of 5 %", title, [], 0.3)
     best = {g: table[table["group"] == g].head(top) for g in names}
     title = "; ".join(f"{_short(g)}: {', '.join(_short(w, 16) for w in t['word'][:3])}" for g, t in best.items())
-    note = "words that occur in more rows of one group than chance explains; bars: z, numbers: rows with the word"
-    alt = "Bar chart. " + "; ".join(f"{g}: {', '.join(t['word'])}" for g, t in best.items())
+    note = "words in more rows of one group than chance explains · bars: z · numbers: rows"
+    alt = "Bar chart. " + "; ".join(f"{_short(g)}: {', '.join(_short(w, 30) for w in t['word'])}"
+                                   for g, t in best.items())
     texts = [*best, *(w for t in best.values() for w in t["word"])]
-    return _draw(_paint_keyness(best), title, note, alt, texts, 0.5 + 0.26 * max(map(len, best.values())))
+    rows = [dict(panel=g, name=w, value=float(z), count=int(r), hue=hue)
+            for (g, t), hue in zip(best.items(), _HUES) for w, z, r in zip(t["word"], t["z"], t["rows"])]
+    return _draw(_paint_keyness(best), title, note, alt, texts, 0.5 + 0.26 * max(map(len, best.values())),
+                 shown=Shown("bars", rows, "z"))
+
+
+_HUES = ("blue", "green", "vermilion", "grey")
 
 
 def _paint_keyness(best: dict[str, pd.DataFrame]):
     def paint(fig):
         axes = fig.subplots(1, len(best), squeeze=False)[0]
         longest = max(t["z"].max() for t in best.values())
-        for ax, (g, t), colour in zip(axes, best.items(), ("blue", "green", "vermilion", "grey")):
+        for ax, (g, t), colour in zip(axes, best.items(), _HUES):
             ax.barh(range(len(t)), t["z"], color=COLOURS[colour], height=0.66)
             for i, (z, rows) in enumerate(zip(t["z"], t["rows"])):
                 ax.text(z + longest * 0.03, i, f"{rows:,}", va="center", size=9, color=COLOURS["soft"])
@@ -225,7 +297,7 @@ def word_cloud(
     by: str | None = None,  # one cloud per group
     *,
     of: str = "keyness",  # size by what marks the group, or by "count"; without `by` always by count
-    top: int = 60,  # words per cloud
+    top: int = 60,  # words per cloud; bare numbers are none
     groups: int = 4,  # so many groups at most
     n: int = 1,  # words in a run
     seed: int = 0,
@@ -241,6 +313,7 @@ def word_cloud(
     else:
         table = count_words(ds, by, n, text=text)
         size = {g: table[g][table[g] > 0].to_dict() for g in table}
+    size = {g: {w: v for w, v in s.items() if any(map(str.isalpha, w))} for g, s in size.items()}
     names = [g for g in _groups(ds, by) if size.get(g)][:groups]
     if not names:
         raise DataError("there is no word to draw", text, fix="look at count_words; are the texts empty?")
@@ -248,7 +321,8 @@ def word_cloud(
     title = "; ".join((f"{_short(g)}: " if by else "") + ", ".join(_short(w, 16) for w in list(v)[:3])
                       for g, v in best.items())
     note = "size: " + ("how surely the word marks its group" if by and of == "keyness" else "rows with the word")
-    alt = "Word cloud. " + "; ".join(f"{g}: {', '.join(list(v)[:20])}" for g, v in best.items())
+    alt = "Word cloud. " + "; ".join(f"{_short(g)}: {', '.join(_short(w, 30) for w in list(v)[:20])}"
+                                    for g, v in best.items())
     return _draw(_paint_clouds(best, wordcloud, seed), title, note, alt, [w for v in best.values() for w in v], 3.2)
 
 
@@ -256,12 +330,14 @@ def _paint_clouds(best: dict[str, dict[str, float]], wordcloud, seed: int):
     def paint(fig):
         axes = fig.subplots(1, len(best), squeeze=False)[0]
         width = int(1500 / len(best))
-        for ax, (g, size), colour in zip(axes, best.items(), ("blue", "green", "vermilion", "soft")):
+        for ax, (g, size), name in zip(axes, best.items(), _HUES):
+            ink = _text_colour(COLOURS[name])
             cloud = wordcloud.WordCloud(font_path=_font_file(), width=width, height=600, background_color="white",
-                                        prefer_horizontal=1, relative_scaling=0.6, max_font_size=150,
-                                        color_func=lambda *_, c=colour, **__: COLOURS[c], random_state=seed)
+                                        prefer_horizontal=1, relative_scaling=0.6, max_font_size=120, margin=30,
+                                        color_func=lambda *_, c=ink, **__: c, random_state=seed)
             ax.imshow(cloud.generate_from_frequencies({_short(w, 24): s for w, s in size.items()}).to_array())
             ax.set_axis_off()
             if len(best) > 1:
                 ax.set_title(_short(g, 24), color=COLOURS["soft"])
     return paint
+

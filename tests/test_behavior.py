@@ -11,6 +11,7 @@ from dataset_tutor.augmentation import homophones, script_variants, swap_mention
 from dataset_tutor.behavior import (
     PAIRS,
     Attribution,
+    attention,
     behave,
     chinese_checks,
     direction,
@@ -196,6 +197,17 @@ def test_integrated_gradients_are_complete(tiny):
     for a in integrate(tiny, ["a good film, truly", "bad!"], label="positive", steps=32):
         assert a.gap < 0.02 * max(1, abs(a.whole)) and a.method == "integrated gradients"
         assert a.scores.sum() + a.rest == pytest.approx(a.whole, abs=0.02 * abs(a.whole) + 1e-6)
+
+
+def test_attention_is_what_the_words_get_and_leaves_the_model_as_it_was(tiny):
+    from dataset_tutor.behavior import _encoder
+    before = (net := _encoder(tiny.encoder)[0]).config._attn_implementation
+    found = attention(tiny, ["a good film, truly", "bad!", "<b>"], label="positive")
+    for a in found:
+        assert (a.scores >= 0).all() and a.scores.sum() + a.rest == pytest.approx(1, abs=1e-4)
+        assert a.method == "attention" and a.label == "positive" and np.isnan(a.gap)
+    assert attention(tiny, "a good film, truly", label="negative")[0].scores == pytest.approx(found[0].scores)
+    assert net.config._attn_implementation == before and "&lt;" in found[2]._repr_html_()
 
 
 def test_integrated_gradients_agree_with_a_plain_sum(tiny):

@@ -7,15 +7,20 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_maps import HOSTILE, title
+from test_visualization import LOG, NASTY, effects, faint, reviews
+from test_visualization import runs as logs
 from test_widgets import harmless
 
 from dataset_tutor import figures as D
+from dataset_tutor import maps
 from dataset_tutor import visualization as viz
 from dataset_tutor.core import DataError
+from dataset_tutor.words import plot_keyness, plot_words
 
 RNG = np.random.default_rng(0)
 
@@ -88,6 +93,7 @@ def test_every_picture_draws_in_full(name):
         warnings.simplefilter("error")  # a missing glyph and a layout that does not fit are warnings
         fig = PICTURES[name]()
         png = fig._repr_png_()
+    assert not faint(fig), "a text that does not stand out"
     ink = np.asarray(Image.open(io.BytesIO(png)).convert("L")) < 200
     assert 0.0005 < ink.mean() < 0.8 and not ink[:, -2:].any() and not ink[:2].any()
     assert len(fig.alt) > 30 and not re.search("[\x00-\x1f\u202a-\u202e]", fig.alt) and len(fig.alt) < 20_000
@@ -160,6 +166,97 @@ def test_weights_are_drawn_by_sign_and_strength():
     assert D.show_weights([" a", "b"], [1, 2]).join == ""
 
 
+def marked_rows():
+    said = ["很差 的 房间", "很好 的 酒店"]
+    return reviews(200).map(lambda r: {"text": said[r["label"]] + " 早餐" * (len(r["text"]) % 2)})
+
+
+TWINS = {
+    "classes": lambda: viz.plot_labels(reviews()),
+    "before and after": lambda: viz.plot_before_after(reviews(), reviews().select(range(40))),
+    "words": lambda: plot_words(marked_rows(), "label"),
+    "keyness": lambda: plot_keyness(marked_rows()),
+    "drift": lambda: D.plot_drift(drifted().table),
+    "lengths": lambda: viz.plot_lengths(reviews()),
+    "lengths crossed": lambda: viz.plot_lengths(reviews(), by=("label", "split")),
+    "confusion": lambda: viz.plot_confusion([0, 1, 1, 2], [0, 0, 1, 2]),
+    "co-occurrence": lambda: maps.plot_cooccurrence(Dataset.from_dict(
+        {"labels": [["a", "b"]] * 4 + [["a"]] * 3 + [["b", "c"]] * 2})),
+    "scores": lambda: viz.plot_scores({"a": 0.5, "b": (0.9, 0.8, 1.0)}),
+    "effects": lambda: viz.plot_effects(effects(("a", 0.01, -0.01, 0.03), ("b", -0.2, -0.3, -0.1))),
+    "annotators": lambda: D.plot_annotators(people(bad=[2])),
+    "training": lambda: viz.plot_training(LOG),
+    "runs": lambda: viz.plot_training({"a": logs(), "b": logs(top=3)}),
+    "curves": lambda: D.plot_curves(runs(), by="model", log=True),
+    "law": lambda: D.plot_curves(runs(("a",)), fit=LAW),
+}
+
+
+def in_the_still(fig):
+    "The numbers that matplotlib drew"
+    mark, axes = fig.shown.mark, fig.axes
+    if mark == "bars":
+        return [p.get_width() for ax in axes for p in ax.patches]
+    if mark == "steps":
+        bars = [(p.get_x(), p.get_width(), p.get_height()) for ax in axes for p in ax.patches]
+        return [h * np.log((x + w) / x) for x, w, h in bars]
+    if mark == "matrix":
+        return [100 * v for ax in axes for im in ax.images for v in np.ravel(np.ma.filled(im.get_array(), np.nan))
+                if np.isfinite(v)]
+    lines = [ln for ax in axes for ln in ax.lines]
+    if mark == "intervals":
+        return [ln.get_xdata()[0] for ln in lines if ln.get_marker() == "o"]
+    return [y for ln in lines if ln.get_label() == "_" or ln.get_label()[0] != "_" for y in ln.get_ydata()]
+
+
+def in_the_live(figure, mark):
+    "The numbers that Plotly was given"
+    if mark == "bars":
+        return [x for t in figure.data for x in t.x]
+    if mark == "steps":
+        return [y for t in figure.data for y in t.y[:-1]]
+    if mark == "matrix":
+        return [v for t in figure.data for row in t.z for v in row if v is not None and np.isfinite(v)]
+    if mark == "intervals":
+        return [t.x[0] for t in figure.data]
+    return [y for t in figure.data if t.name and t.name != "fitted curve" for y in t.y]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_live_twin_has_the_numbers_of_the_still(name):
+    pytest.importorskip("plotly")
+    fig = TWINS[name]()
+    live = D.live(fig)
+    assert sorted(in_the_live(live.figure, fig.shown.mark)) == pytest.approx(sorted(in_the_still(fig)))
+    assert live._repr_png_()[:4] == b"\x89PNG" and fig.alt in repr(live) and not hasattr(live, "_repr_html_")
+
+
+def test_bands_of_a_live_curve_are_those_of_the_still():
+    pytest.importorskip("plotly")
+    fig = D.plot_curves(runs(("a",)), fit=LAW)
+    low, high, law = (t for t in D.live(fig).figure.data if t.x[-1] == 2000)
+    band = fig.axes[0].collections[0].get_paths()[0].vertices
+    assert (min(low.y), max(high.y)) == pytest.approx((band[:, 1].min(), band[:, 1].max()))
+    assert law.y[0] == pytest.approx(0.8 - 1 / 10) and high.fill == "tonexty"
+
+
+@pytest.mark.parametrize("picture", [
+    lambda: viz.plot_labels(Dataset.from_dict({"label": HOSTILE})),
+    lambda: viz.plot_confusion(NASTY, NASTY), lambda: viz.plot_scores(dict.fromkeys(NASTY, 0.5)),
+    lambda: viz.plot_training({h: logs() for h in HOSTILE}), lambda: D.plot_annotators(people(9, HOSTILE)),
+    lambda: D.plot_curves(runs(tuple(HOSTILE[:3])), by="model")])
+def test_a_live_page_escapes_what_rows_say_and_loads_nothing(picture, tmp_path):
+    pytest.importorskip("plotly")
+    live = D.live(picture())
+    page, spec = live.to_html(tmp_path / "p.html"), live.figure.to_json()
+    for text in HOSTILE[:2]:
+        assert text not in page and text not in spec
+    words = page[page.rindex("<figcaption>"):]
+    assert not set("\x00\x1b\u202e") & set(page) and len(page) < 9e6 and len(words) < 20_000
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page) and "default-src 'none'" in page
+    assert (tmp_path / "p.html").read_text(encoding="utf-8") == page and '<figure role="group" aria-label="' in page
+
+
 @pytest.mark.parametrize("call, said", [
     (lambda: D.plot_annotators(pairs(["a", "b"])), "annotator_quality"),
     (lambda: D.plot_agreement(people()), "pair_agreement"),
@@ -170,6 +267,7 @@ def test_weights_are_drawn_by_sign_and_strength():
     (lambda: D.plot_cartography(people()), "confidence"),
     (lambda: D.show_weights(["a"], [1, 2]), "one weight a token"),
     (lambda: D.show_weights(["a"], [np.nan]), "no number"),
+    (lambda: D.live(D.plot_images([np.ones((2, 2))])), "no table"),
     (lambda: D.plot_images([]), "no images"),
     (lambda: D.plot_images([np.ones((2, 2, 7))]), "3 colours"),
     (lambda: D.plot_images([np.ones((2, 2))], ["a", "b"]), "one an image")])

@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_visualization import faint
 
 from dataset_tutor import maps
 from dataset_tutor.auditing import audit_split
@@ -79,6 +80,7 @@ def test_every_picture_draws_in_full(name):
         warnings.simplefilter("error")  # a missing glyph and a layout that does not fit are warnings
         fig = PICTURES[name]()
         png = fig._repr_png_()
+    assert not faint(fig), "a text that does not stand out"
     ink = np.asarray(Image.open(io.BytesIO(png)).convert("L")) < 200
     assert 0.0005 < ink.mean() < 0.7 and not ink[:, -2:].any() and not ink[:2].any()
     assert len(fig.alt) > 30 and not re.search("[\x00-\x1f\u202a-\u202e]", fig.alt) and len(fig.alt) < 20_000
@@ -214,6 +216,40 @@ def test_cooccurrence_reads_class_numbers_and_names_the_pair():
     assert title(maps.plot_cooccurrence(ds)) == "价格 and 房间 come together in 9 rows; chance would give 3"
 
 
+@pytest.mark.parametrize("share", [0.1, 0.28, 0.5, 0.7, 0.9])
+def test_numbers_of_a_cooccurrence_can_be_read(share):
+    k = int(100 * share)
+    ds = Dataset.from_dict({"labels": [["a", "b"]] * k + [["a"]] * (100 - k) + [["b", "c"]] * 40 + [["c"]] * 10})
+    assert not faint(maps.plot_cooccurrence(ds))
+
+
+def test_numbers_of_rows_hide_no_point():
+    fig = maps.plot_map(mapped())
+    ring, = {(ln.get_markerfacecolor(), ln.get_markersize()) for ax in fig.axes for ln in ax.lines}
+    assert ring == ("none", 8)
+    numbers = [t for ax in fig.axes[:-1] for t in ax.texts]
+    assert sorted(t.get_text() for t in numbers) == list("1234")
+    assert all(t.arrow_patch and np.hypot(*t.get_position()) == pytest.approx(17) for t in numbers)
+    assert {ax.get_xlabel() for ax in fig.axes[:-1]} == {ax.get_xlabel() for ax in fig.axes[:1]} != {""}
+
+
+MENTIONS = st.lists(st.tuples(st.text(max_size=40), st.integers(1, 9999)), min_size=1, max_size=8)
+
+
+@given(MENTIONS, st.integers(20, 60))
+def test_mentions_are_whole(found, room):
+    shown = maps._mentions(found, room)
+    whole = [f"{maps._plain(m, 28)} {c:,}" for m, c in found]
+    assert shown and not re.search("[\x00-\x1f\u202a-\u202e]", shown)
+    if not any("…" in w for w in whole):
+        assert shown in [" · ".join(whole[:k]) for k in range(1, len(whole) + 1)]
+
+
+def test_a_long_mention_is_cut_between_words():
+    shown = maps._mentions([("the Empire State Building of New York", 2), ("x", 1)], 60)
+    assert shown == "the Empire State Building … 2 · x 1"
+
+
 def test_entity_table_counts_mentions():
     t = maps.entity_table(entities())
     assert t[["type", "mentions", "different"]].to_numpy().tolist() == [["PER", 2, 2], ["LOC", 1, 1]]
@@ -228,6 +264,7 @@ def test_live_map_escapes_rows_and_keeps_their_numbers():
         assert text not in page and text not in spec
     assert "\u202e" not in page and "\x1b" not in page and len(page) < 9e6
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page), "the page loads something"
+    assert "default-src 'none'" in page and f"<title>{live.still.title}</title>" in page and "<figcaption>" in page
     rows = sorted(int(r) for trace in live.figure.data for r in trace.customdata)
     assert rows == list(range(9)) and live._repr_png_()[:4] == b"\x89PNG" and not hasattr(live, "_repr_html_")
 
@@ -236,7 +273,8 @@ def test_live_map_writes_the_page(tmp_path):
     pytest.importorskip("plotly")
     live = maps.live_map(mapped(), "split")
     page = live.to_html(tmp_path / "map.html")
-    assert (tmp_path / "map.html").read_text(encoding="utf-8") == page and page.startswith("<!doctype html>")
+    assert (tmp_path / "map.html").read_text(encoding="utf-8") == page
+    assert page.startswith('<!doctype html>\n<html lang="en">')
     assert {t.name for t in live.figure.data} == {"train", "validation", "test"}
 
 

@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_visualization import faint
 
 from dataset_tutor import language
 from dataset_tutor import overview as page
@@ -70,7 +71,9 @@ def test_nothing_in_the_page_of_hostile_rows_runs(tmp_path):
 def test_the_figure_draws_in_full(ds):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        png = page.overview(ds).figure()._repr_png_()
+        fig = page.overview(ds).figure()
+        png = fig._repr_png_()
+    assert not faint(fig), "a text that does not stand out"
     ink = np.asarray(Image.open(io.BytesIO(png)).convert("L")) < 200
     assert 0.001 < ink.mean() < 0.7 and not ink[:, -2:].any() and not ink[:2].any()
 
@@ -84,6 +87,15 @@ def test_every_number_is_a_count():
     assert o.words.iloc[0][["word", "rows"]].tolist() == ["film", 4]
     assert o.worst["why"][0] == "no text, no label" and "the same text as no and yes" in set(o.worst["why"])
     assert o.headline.startswith("6 rows, 2 classes; ") and o.headline in repr(o)
+
+
+def test_bars_are_shares_of_all_rows_and_no_panel_is_empty():
+    ds = Dataset.from_dict({"text": [f"a text of its own, number {i}" for i in range(200)],
+                            "label": ["x"] * 150 + ["y"] * 48 + [None] * 2})
+    panels = {ax.get_title(loc="left"): [p.get_width() for p in ax.patches] for ax in page.overview(ds).figure().axes}
+    assert panels["missing values, of 2 columns"] == [0.01] and panels["rows of each class"] == [0.75, 0.24, 0.01]
+    full = page.overview(ds.select(range(150))).figure()
+    assert not any("missing" in ax.get_title(loc="left") for ax in full.axes)
 
 
 def test_no_rows_at_all():
