@@ -543,6 +543,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                       'dataset_tutor/augmentation.py'),
                                             'dataset_tutor.augmentation._homophones_of_words': ( 'augmentation.html#_homophones_of_words',
                                                                                                  'dataset_tutor/augmentation.py'),
+                                            'dataset_tutor.augmentation._insert_characters': ( 'augmentation.html#_insert_characters',
+                                                                                               'dataset_tutor/augmentation.py'),
                                             'dataset_tutor.augmentation._joined': ( 'augmentation.html#_joined',
                                                                                     'dataset_tutor/augmentation.py'),
                                             'dataset_tutor.augmentation._keyboard': ( 'augmentation.html#_keyboard',

@@ -531,16 +531,27 @@ def synonyms(
     return _synonym_places(text, spans, rng, _count(rate, len(free_units(text, spans))), senses)
 
 
+def _insert_characters(text: str, rng: random.Random, spans: Sequence[dict], rate: float) -> list[Edit]:
+    "Characters of the text, a second time at random places; no thesaurus and no segmentation."
+    places = [a for a, _ in free_units(text, spans, "characters")]
+    able = [text[a] for a in places if not _bears_label(text[a])]
+    chosen = sorted(rng.sample(places, _count(rate, len(places)))) if able else []
+    return [(p, p, rng.choice(able)) for p in chosen]
+
+
 @operator
 def random_insertion(
     text: str,
     rng: random.Random,
     spans: Sequence[dict] = (),
     *,
-    rate: float = 0.1,  # so many insertions for each word
+    rate: float = 0.1,  # so many insertions for each word, or for each character
     senses: int | None = None,
+    unit: str = "words",  # or "characters": Chinese ones of the text itself come in between any two, negations never
 ) -> list[Edit]:
     "Synonyms of words of the text come in at random places between words (Wei and Zou 2019)."
+    if _known_unit(unit) == "characters":
+        return _insert_characters(text, rng, spans, rate)
     units = free_units(text, spans)
     found = _synonym_places(text, spans, rng, _count(rate, len(units)), senses)
     glue = "" if _HAS_CJK.search(text) else " "

@@ -27,21 +27,26 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../nbs/55_gate.ipynb #e70663d5
-def _children(ds: Dataset) -> list[int]:
-    "Rows that an operator made."
+def _children(ds: Dataset, text: str) -> list[int]:
+    "Training rows that a step made: children of operators, changed copies, and rows without a parent."
     if "op" not in ds.column_names or "parent" not in ds.column_names:
         return []
     plain = ds.with_format(None)
-    rows = enumerate(zip(plain["op"], plain["parent"], plain["split"]))
-    return [i for i, (op, parent, part) in rows if op in OPERATORS and parent and part == "train"]
+    said = dict(zip(plain["uid"], plain[text]))
+    rows = enumerate(zip(plain["op"], plain["parent"], plain["split"], plain[text]))
+    return [i for i, (op, parent, part, t) in rows if part == "train" and op
+            and (not parent or op in OPERATORS or said.get(parent, t) != t)]   # an exact copy says nothing new
 
 
 def _folds(family: np.ndarray, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
-    "A fold for every row of `family`; relatives share one. Families of `rows` are dealt out evenly."
+    """A fold for every row of `family`; relatives share one. Families of `rows` are dealt out evenly.
+
+    Who is related to none of `rows` gets fold 0: the model that judges it has not seen it either.
+    """
     kinds = np.unique(family[rows])
     order = np.random.default_rng(seed).permutation(len(kinds))
     fold = {f: i % k for i, f in zip(order, kinds)}
-    return np.array([fold.get(f, -1) for f in family])
+    return np.array([fold.get(f, 0) for f in family])
 
 
 def _label_doubt(vectors: np.ndarray, labels: np.ndarray, fold: np.ndarray, train: np.ndarray, ask: np.ndarray):
@@ -68,23 +73,26 @@ def _surprise(texts: list[str], fold: np.ndarray, train: np.ndarray, ask: np.nda
 
 # %% ../nbs/55_gate.ipynb #c918f116
 def measure_children(
-    ds: Dataset,  # split, with children from `augment`
+    ds: Dataset,  # split, with rows from `augment`, `from_templates`, `from_prompts` or `oversample(change=)`
     model: str | None = None,  # an encoder; None: en-small or zh-small by the texts
     text: str = "text",
     label: str = "label",
     folds: int = 5,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:  # rows (their numbers), similarity, label (probability), perplexity (ratio), new (0 or 1)
-    "What the gate asks, as numbers: one per child. `label` is missing for rows without classes."
+    """What the gate asks, as numbers: one per made row. `label` is missing for rows without classes.
+
+    A row without a parent has no similarity (NaN); its perplexity is a multiple of that of a middling training row.
+    """
     require_split(ds, parts=("train",), text=text)
-    plain, child = ds.with_format(None), np.array(_children(ds), dtype=np.int64)
+    plain, child = ds.with_format(None), np.array(_children(ds, text), dtype=np.int64)
     texts, uids = [t or "" for t in plain[text]], plain["uid"][:]
     if not len(child):
         return {"rows": child, **{n: np.zeros(0) for n in ("similarity", "perplexity", "new")}}
     at, wanted = {u: i for i, u in enumerate(uids)}, plain["parent"][:]
-    if gone := [i for i in child if wanted[i] not in at]:
+    if gone := [i for i in child if wanted[i] and wanted[i] not in at]:
         raise DataError("the parent of this row is not here", "parent", uids[gone[0]], "gate before rows are dropped")
-    parent = np.array([at[wanted[i]] for i in child])
+    parent, own = np.array([at.get(wanted[i], i) for i in child]), np.array([bool(wanted[i]) for i in child])
     made = set(child.tolist())
     train = np.array([i for i, p in enumerate(plain["split"]) if p == "train" and i not in made and texts[i].strip()])
     used = np.unique(np.r_[train, child])
@@ -93,8 +101,9 @@ def measure_children(
     vectors[used] = found
     fold = _folds(families(ds, text), train, folds, seed)
     bits = _surprise(texts, fold, train, used)
-    out = {"rows": child, "similarity": (vectors[child] * vectors[parent]).sum(1),
-           "perplexity": 2 ** (bits[child] - bits[parent])}
+    middle = np.nanmedian(bits[train]) if len(train) else np.nan
+    out = {"rows": child, "similarity": np.where(own, (vectors[child] * vectors[parent]).sum(1), np.nan),
+           "perplexity": 2 ** (bits[child] - np.where(own, bits[parent], middle))}
     if label in ds.column_names:
         labels = np.array([-1 if y is None else y for y in plain[label]])
         out["label"] = _label_doubt(vectors, labels, fold, train, child)[child]
@@ -118,16 +127,22 @@ def gate(
     folds: int = 5,
     seed: int = 0,
 ) -> Dataset:  # without the children that failed; `dropped` has them, with their reasons
-    "Let children pass that are similar, of their class, fluent and new. Rows that are no children are not judged."
+    """Let made rows pass that are like their parent, of their class, fluent and new.
+
+    Made are children of operators, changed copies of `oversample`, and rows of `from_templates` and `from_prompts`.
+    The last two have no parent to be like; their perplexity is compared with a middling training row's. All other
+    rows, exact copies too, are not judged. Raises `DataError` for a band that is none and for a missing parent.
+    """
     if not -1 <= similarity[0] <= similarity[1]:
         raise DataError(f"similarity={similarity} is no band", fix="give (least, most), such as (0.7, 1.0)")
     m, uids = measure_children(ds, model, text, label, folds, seed), ds.with_format(None)["uid"][:]
     reasons, notes = {}, Counter(children=len(m["rows"]), passed=0, similarity=0, label=0, perplexity=0, new=0)
     doubt = m.get("label", np.full(len(m["rows"]), np.nan))
     for i, s, y, p, new in zip(m["rows"], m["similarity"], doubt, m["perplexity"], m["new"]):
-        why = {"similarity": f"similarity {s:.2f}" if not similarity[0] <= s <= similarity[1] + 1e-6 else "",
+        of = "a middling training row's" if np.isnan(s) else "its parent's"
+        why = {"similarity": f"similarity {s:.2f}" if s < similarity[0] or s > similarity[1] + 1e-6 else "",
                "label": f"its label has probability {y:.2f}" if y < agree else "",
-               "perplexity": f"perplexity {p:.1f} times its parent's" if p > perplexity else "",
+               "perplexity": f"perplexity {p:.1f} times {of}" if p > perplexity else "",
                "new": "" if new else "another row has this text"}
         notes.update(k for k, w in why.items() if w)
         if any(why.values()):

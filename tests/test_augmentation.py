@@ -61,7 +61,8 @@ def surfaces(text, spans):
 
 
 BY_CHARACTERS = ["random_swap", "random_deletion", "homophones"]
-WAYS = [(name, {}) for name in OUTSIDE] + [(name, {"unit": "characters"}) for name in BY_CHARACTERS]
+WAYS = [(name, {}) for name in OUTSIDE] + [(name, {"unit": "characters"}) for name in (*BY_CHARACTERS,
+                                                                                       "random_insertion")]
 
 
 @given(tagged(), st.sampled_from(WAYS), st.integers(0, 5), st.sampled_from([0.1, 0.5, 1.0]))
@@ -133,6 +134,16 @@ def test_how_many_characters_and_which():
         assert sum(a != b for a, b in zip(text, moved)) == len(moved.edits) <= 28
     assert len(chosen) > 134 and max(chosen.values()) < 20   # each 6 times expected
     assert random_deletion("好 坏 书 店", unit="characters", rate=1.0, spare=False, seed=1).count("  ") == 0
+
+
+@given(st.text("房间大不好。a ", max_size=40), st.integers(0, 5), st.sampled_from([0.1, 0.5, 1.0]))
+def test_inserted_characters_are_of_the_text_and_no_negations(text, seed, rate):
+    child = OPERATORS["random_insertion"](text, unit="characters", rate=rate, seed=seed)
+    places = [c for c in text if "\u3400" <= c <= "\u9fff"]
+    able = {c for c in places if not augmentation._bears_label(c)}
+    assert all(a == b and new in able for a, b, new in child.edits)
+    assert len(child.edits) == (max(1, round(rate * len(places))) if able else 0)
+    assert child.count("不") == text.count("不")
 
 
 def test_many_characters_and_any_number_of_processes():

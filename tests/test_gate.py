@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.augmentation import OPERATORS, augment, operator
+from dataset_tutor.balance import oversample
 from dataset_tutor.cleaning import ner_zh, reviews_en, reviews_zh
 from dataset_tutor.core import DataError, LeakageError, add_uids, dropped, records
 from dataset_tutor.distribution import leaks, split
 from dataset_tutor.gate import distinct_n, gate, measure_children, mix, mixup, self_bleu
+from dataset_tutor.generation import from_templates
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,32 @@ def test_rows_that_are_no_children_are_not_judged(rows):
     assert gate(rows)["uid"][:] == rows["uid"][:]
     out = gate(augment(rows, ["random_swap"], seed=0), similarity=(0.9999, 1), agree=0.9, perplexity=0.5)
     assert set(rows["uid"]) <= set(out["uid"])
+
+
+def test_rows_without_a_parent_are_judged(rows):
+    twin = next(r["text"] for r in rows if r["split"] == "train" and "{" not in r["text"])
+    sentences = {"positive": ["a moving film", "zzqx vvkj wqqz", twin.upper()],
+                 "negative": ["a moving, wonderful film"]}
+    more = from_templates(rows, templates=sentences, words={}, rows=3)
+    m = measure_children(more)
+    assert len(m["rows"]) == 4 and np.isnan(m["similarity"]).all() and not np.isnan(m["label"]).any()
+    out = gate(more, similarity=(0.99, 1.0), perplexity=4)
+    reason = dropped(out).set_index("text")["reason"]
+    assert "times a middling training row's" in reason["zzqx vvkj wqqz"]
+    assert "its label has probability" in reason["a moving, wonderful film"]
+    assert "another row has this text" in reason[twin.upper()]
+    assert "a moving film" in out["text"][:] and not reason.str.contains("similarity").any()
+
+
+def test_changed_copies_are_judged_and_exact_ones_are_not(rows):
+    few = rows.filter(lambda r: r["label"] == 1 or r["split"] != "train" or r["uid"] < "8")
+    exact = oversample(few, seed=0)
+    assert len(exact) > len(few) and gate(exact)["uid"][:] == exact["uid"][:]
+    altered = oversample(few, change=lambda t, rng: "zzqx vvkj " + t[::-1], seed=0)
+    made = sum(o == "oversample" for o in altered["op"])
+    out = gate(altered)
+    assert records(out)[-1].notes["children"] == made > 5 and len(out) < len(altered) - made / 2
+    assert set(few["uid"]) <= set(out["uid"])
 
 
 def test_bounds_do_what_they_say(rows):
