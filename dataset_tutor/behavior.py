@@ -328,7 +328,7 @@ def _attribution_html(self: Attribution) -> str:
         parts += [self.text[at:a], tag("span", self.text[a:b], style=tint, title=f"{s:+.2f}")]
         at = b
     head = tag("b", f"{self.label} {self.probability:.2f}")
-    return str(tag("p", head, " · ", *parts, self.text[at:], style="line-height:1.9"))
+    return str(tag("p", head, " · ", *parts, self.text[at:], class_="dt-weights", style="line-height:1.9"))
 
 def _attribution_text(self: Attribution) -> str:
     words = ", ".join(f"{w} {s:+.2f}" for w, s in self.top())

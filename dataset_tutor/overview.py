@@ -399,7 +399,7 @@ def _page_html(self: Overview) -> str:
     name, parts = escape(_plain(self.name, 60)), "".join(_sections(self))
     style = "font-size:1.25em;margin:0.3em 0;overflow-wrap:anywhere"
     head = f'<p style="{style}"><b>{name}</b>: {escape(self.headline)}</p>'
-    return (f'<div>{head}<ul style="margin:0.2em 0">{more}</ul>'
+    return (f'<div class="dt-overview">{head}<ul style="margin:0.2em 0">{more}</ul>'
             f'<div style="display:flex;flex-wrap:wrap">{parts}</div></div>')
 
 

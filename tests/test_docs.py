@@ -43,6 +43,11 @@ def test_every_widget_is_there_and_is_itself(gallery, name, panel):
     assert cells and all(s.startswith(f"<{panel}") for s in shown), shown
 
 
+def test_the_overview_and_marked_words_are_there(gallery):
+    pages = ["".join(o["data"].get("text/html", "")) for c in gallery for o in c.get("outputs", []) if "data" in o]
+    assert any("dt-overview" in p for p in pages) and sum("dt-weights" in p for p in pages) >= 3
+
+
 def test_pictures_come_with_words_and_bad_examples_do_not_come(gallery):
     assert "plt." not in made(gallery)
     for cell, below in zip(gallery, gallery[1:]):
