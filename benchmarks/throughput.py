@@ -130,8 +130,10 @@ def by_trainer(rows: Rows) -> dict:
     with tempfile.TemporaryDirectory() as tmp:
         args = transformers.TrainingArguments(tmp, use_cpu=True, report_to="none", save_strategy="no", seed=rows.seed,
                                               disable_tqdm=True, remove_unused_columns=False)
-        transformers.Trainer(net, args, data_collator=lambda some: fixed(rows.tokenizer, some), train_dataset=items,
-                             callbacks=[clock]).train()
+        loop = transformers.Trainer(net, args, data_collator=lambda some: fixed(rows.tokenizer, some),
+                                    train_dataset=items, callbacks=[clock])
+        loop.remove_callback(transformers.PrinterCallback)
+        loop.train()
     said = _predict(net.eval(), rows.tokenizer, rows.names, rows.parts["test"].texts, rows.settings)
     return cost(3 * len(items), clock.seconds, items) | rows.score(said)
 
