@@ -2621,6 +2621,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'dataset_tutor.pitfalls._seqeval_strict': ( 'pitfalls.html#_seqeval_strict',
                                                                                     'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._shifted': ('pitfalls.html#_shifted', 'dataset_tutor/pitfalls.py'),
+                                        'dataset_tutor.pitfalls._short_reviews': ( 'pitfalls.html#_short_reviews',
+                                                                                   'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._short_texts': ('pitfalls.html#_short_texts', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._split_news': ('pitfalls.html#_split_news', 'dataset_tutor/pitfalls.py'),
                                         'dataset_tutor.pitfalls._strict': ('pitfalls.html#_strict', 'dataset_tutor/pitfalls.py'),
