@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,58 +38,163 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% auto #0
-__all__ = ['Fitted', 'LinearClassifier', 'LinearTagger', 'baseline']
+__all__ = ['KINDS', 'Kind', 'Fitted', 'LinearClassifier', 'LinearTagger', 'baseline']
 
 # %% ../nbs/69_baselines.ipynb #e4226440
 @dataclass
 class _Rows:
-    "One part of the data: texts with class numbers or spans."
+    "One part of the data: inputs (texts, or dicts of the columns that make one) with class numbers or other truths."
     uids: list[str]
-    texts: list[str]
+    texts: list
     gold: list
 
     def __len__(self):
         return len(self.texts)
 
-def _rows(ds: Dataset, task: str, names: list[str]) -> _Rows:
-    "A part's columns; labels as positions in `names`."
-    ds = ds.with_format(None)
-    uids = ds["uid"][:] if "uid" in ds.column_names else [str(i) for i in range(len(ds))]
-    if task == "ner":
-        return _Rows(uids, ds["text"][:], ds["spans"][:])
-    numbered = hasattr(ds.features["label"], "names")
-    return _Rows(uids, ds["text"][:], [y if numbered else names.index(str(y)) for y in ds["label"][:]])
+# %% ../nbs/69_baselines.ipynb #c797d966
+class _Truths:
+    "How rows of a task become inputs and truths."
 
-def _names(ds: Dataset, task: str) -> list[str]:
-    "Class names by number, or entity types."
-    if task == "ner":
-        return entity_types(ds.with_format(None)["spans"][:])
-    feature = ds.features["label"]
-    return list(feature.names) if hasattr(feature, "names") else sorted(set(map(str, ds.with_format(None)["label"][:])))
+    needs = ("text",) # the columns that make an input
+    shown = ("accuracy", "macro_f1") # scores in the first line of the display
+    wrong = ("gold", "predicted") # columns of `errors()` that say what is wrong
+
+    def names(self, ds: Dataset) -> list[str]:
+        "Class names by number."
+        feature = ds.features["label"]
+        return list(getattr(feature, "names", ())) or sorted(set(map(str, ds.with_format(None)["label"][:])))
+
+    def inputs(self, ds: Dataset) -> list:
+        "What a model is given: the text of each row, or a dict where it takes several columns."
+        columns = [ds[c][:] for c in self.needs]
+        return columns[0] if self.needs == ("text",) else [dict(zip(self.needs, v)) for v in zip(*columns)]
+
+    def gold(self, ds: Dataset, names: list[str]) -> list:
+        "The truth of each row, as a position in `names`."
+        numbered = hasattr(ds.features["label"], "names")
+        return [y if numbered else names.index(str(y)) for y in ds["label"][:]]
+
+    def check(self, names: list[str], gold: list):
+        "Raise `DataError` if nothing can be learnt from these truths."
+        if len(set(gold)) < 2:
+            only = names[gold[0]] if gold else None
+            raise DataError(f"all training rows have the class {only!r}", "label", fix="a classifier needs two")
+
+# %% ../nbs/69_baselines.ipynb #1e570ca5
+class Kind(_Truths):
+    """What training and scoring must know about a task, beside `_Truths`: how its answers are judged.
+
+    The defaults are those of classes; a subclass overrides what its task does otherwise, and stands in `KINDS`.
+    """
+
+    def guard(self, ds: Dataset):
+        "Raise `LeakageError` if training rows can be known from the others."
+        require_split(ds)
+
+    def accept(self, given) -> list:
+        "What `predict` was given, as a list of inputs. Raises `DataError` for a row without a column that is needed."
+        rows = [given] if isinstance(given, (str, Mapping)) else list(given)
+        if self.needs == ("text",) and all(isinstance(r, str) for r in rows):
+            return rows
+        for c in self.needs:
+            if lacks := [i for i, r in enumerate(rows) if not isinstance(r, Mapping) or r.get(c) is None]:
+                fix = f"give dicts with {', '.join(self.needs)}"
+                raise DataError(f"row {lacks[0]} to predict has none", c, fix=fix)
+        return [r["text"] if self.needs == ("text",) else {c: r[c] for c in self.needs} for r in rows]
+
+    def flat(self, one) -> str:
+        "An input as one text."
+        return one if isinstance(one, str) else " ‖ ".join(str(one[c]) for c in self.needs)
+
+    def report(self, rows: _Rows, predicted: list, names: list[str]) -> Report:
+        "The scores of predictions."
+        return classification_metrics(rows.gold, [p["label"] for p in predicted], names)
+
+    def written(self, gold, names: list[str]):
+        "A truth as people read it."
+        return names[gold]
+
+    def read(self, written, names: list[str]):
+        "The reverse of `written`."
+        return names.index(written)
+
+    def error(self, row: dict) -> dict | None:
+        "What is wrong with one predicted row: uid, text, the columns of `wrong`, probability; None if nothing is."
+        return _class_error(row | dict(text=self.flat(row["text"])))
+
+    def linear(self, names: list[str], parts: dict[str, _Rows], seed: int) -> Fitted:
+        "The baseline."
+        return _linear_classifier(names, parts, seed)
+
+# %% ../nbs/69_baselines.ipynb #be5d2cb9
+class _Spans(Kind):
+    "Entities: the truth is a list of spans."
+
+    shown, wrong = ("precision", "recall", "f1"), ("missed", "spurious")
+
+    def names(self, ds):
+        return entity_types(ds["spans"][:])
+
+    def gold(self, ds, names):
+        return ds["spans"][:]
+
+    def check(self, names, gold):
+        if not any(gold):
+            raise DataError("no training row has an entity", "spans", fix="annotate some, or look at what a step lost")
+
+    def report(self, rows, predicted, names):
+        return ner_metrics(rows.gold, predicted, rows.texts)
+
+    def written(self, gold, names):
+        return gold
+
+    read = written
+
+    def error(self, row):
+        return _span_error(row)
+
+    def linear(self, names, parts, seed):
+        return _linear_tagger(names, parts, seed)
 
 # %% ../nbs/69_baselines.ipynb #add8ba6f
-def _prepare(ds: Dataset, task: str | None) -> tuple[str, list[str], dict[str, _Rows]]:
+KINDS: dict[str, Kind] = {} # task -> what to do with it
+_CHAPTER = dict.fromkeys(("pairs", "relations", "qa", "translation", "summarization", "dialogue"), "more_tasks")
+
+def _kind(task: str) -> Kind:
+    "A task's `Kind`; the chapter that adds it is loaded when somebody asks for it."
+    if task not in KINDS and task in _CHAPTER:
+        import_module(f"dataset_tutor.{_CHAPTER[task]}")
+    if task not in KINDS:
+        raise DataError(f"nobody knows how to train task {task!r}", fix=f"one of {', '.join(KINDS)}, or add a `Kind`")
+    return KINDS[task]
+
+def _prepare(ds: Dataset, task: str | None, tasks: Sequence[str] | None = ("classification", "ner"), # None: all
+             ) -> tuple[str, list[str], dict[str, _Rows]]:
     "Task, names and checked parts. `LeakageError` without a split, `DataError` for what cannot be trained on."
-    kind = get_task(task) if task else guess_task(ds)
-    if kind.name not in ("classification", "ner"):
-        raise DataError(f"task {kind.name!r} cannot be trained here yet", fix="use classification or ner")
-    kind.validate(ds)
-    require_split(ds)
-    names = _names(ds, kind.name)
-    parts = {p: _rows(part(ds, p), kind.name, names) for p in ("train", "validation", "test")}
-    train = parts["train"].gold
-    if kind.name == "classification" and len(set(train)) < 2:
-        raise DataError(f"all training rows have the class {names[train[0]]!r}", "label", fix="a classifier needs two")
-    if kind.name == "ner" and not any(train):
-        raise DataError("no training row has an entity", "spans", fix="annotate some, or look at what a step lost")
-    return kind.name, names, parts
+    known = get_task(task) if task else guess_task(ds)
+    if tasks and known.name not in tasks:
+        raise DataError(f"task {known.name!r} cannot be trained here", fix=f"use {' or '.join(tasks)}, or finetune")
+    kind = _kind(known.name)
+    known.validate(ds)
+    kind.guard(ds)
+    ds = ds.with_format(None)
+    names = kind.names(ds)
+    parts = {p: _part_rows(part(ds, p), kind, names) for p in ("train", "validation", "test")}
+    kind.check(names, parts["train"].gold)
+    return known.name, names, parts
+
+def _part_rows(ds: Dataset, kind: Kind, names: list[str]) -> _Rows:
+    "A part's columns."
+    uids = ds["uid"][:] if "uid" in ds.column_names else [str(i) for i in range(len(ds))]
+    return _Rows(uids, kind.inputs(ds), kind.gold(ds, names))
+
+# %% ../nbs/69_baselines.ipynb #21d73c7d
+KINDS.update(classification=Kind(), ner=_Spans())
 
 # %% ../nbs/69_baselines.ipynb #196e41da
 def _report(task: str, rows: _Rows, predicted: list, names: list[str]) -> Report:
     "The scores of predictions on rows."
-    if task == "ner":
-        return ner_metrics(rows.gold, predicted, rows.texts)
-    return classification_metrics(rows.gold, [p["label"] for p in predicted], names)
+    return _kind(task).report(rows, predicted, names)
 
 def _as_class(p: np.ndarray, names: list[str]) -> dict:
     "Probabilities as a prediction."
@@ -97,7 +203,7 @@ def _as_class(p: np.ndarray, names: list[str]) -> dict:
 
 def _side_by_side(task: str, rows: _Rows, predicted: list, names: list[str]) -> list[dict]:
     "Rows with truth and prediction."
-    gold = rows.gold if task == "ner" else [names[y] for y in rows.gold]
+    gold = [_kind(task).written(y, names) for y in rows.gold]
     return [dict(uid=u, text=t, gold=g, predicted=p) for u, t, g, p in zip(rows.uids, rows.texts, gold, predicted)]
 
 # %% ../nbs/69_baselines.ipynb #8cd6cf47
@@ -145,15 +251,13 @@ class Fitted:
                ) -> pd.DataFrame: # uid, text, gold and predicted (or missed and spurious entities), probability
         "Wrongly predicted rows, the most certain first."
         import pandas as pd
-        one, names = ((_class_error, ["gold", "predicted"]) if self.task == "classification" else
-                      (_span_error, ["missed", "spurious"]))
-        wrong = [e for e in map(one, self.rows[split]) if e]
-        table = pd.DataFrame(wrong, columns=["uid", "text", *names, "probability"])
+        kind = _kind(self.task)
+        wrong = [e for e in map(kind.error, self.rows[split]) if e]
+        table = pd.DataFrame(wrong, columns=["uid", "text", *kind.wrong, "probability"])
         return table.sort_values("probability", ascending=False, kind="stable", ignore_index=True)[:n]
 
     def _lines(self) -> list[str]:
-        scores = self.metrics
-        shown = ["accuracy", "macro_f1"] if self.task == "classification" else ["precision", "recall", "f1"]
+        scores, shown = self.metrics, _kind(self.task).shown
         head = " · ".join(f"{k} {scores.interval()!r}" if k == scores.main else f"{k} {scores[k]:.3f}" for k in shown)
         more = [f"{k.replace('_', ' ')} {v}" for k, v in self.notes.items() if v]
         return [f"{self.title}, {self.task}: {head}", ", ".join([f"{len(self.rows['test'])} test rows", *more])]
@@ -201,8 +305,8 @@ class LinearClassifier(Fitted):
 
     def predict(self, texts: str | Sequence[str]) -> list:
         "Per text {label, probability, probabilities}."
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        return _class_rows(self.model, self.features.transform(texts), self.names)
+        inputs = _kind(self.task).accept(texts)
+        return _class_rows(self.model, self.features.transform(inputs), self.names) if inputs else []
 
 def _class_rows(model, x, names: list[str]) -> list[dict]:
     "Predictions; classes without a training row have probability 0."
@@ -211,19 +315,20 @@ def _class_rows(model, x, names: list[str]) -> list[dict]:
     return [_as_class(row, names) for row in p]
 
 # %% ../nbs/69_baselines.ipynb #51c0a6f4
-def _linear_classifier(names: list[str], parts: dict[str, _Rows], seed: int) -> LinearClassifier:
-    "TF-IDF on the training rows, C chosen on validation."
+def _linear_classifier(names: list[str], parts: dict[str, _Rows], seed: int, task: str = "classification",
+                       features=None) -> LinearClassifier:
+    "TF-IDF (or other features) on the training rows, C chosen on validation."
     from sklearn.linear_model import LogisticRegression
     start, tried = time.perf_counter(), []
-    features = _text_features(parts["train"].texts)
+    features = features or _text_features(parts["train"].texts)
     x = {p: features.fit_transform(r.texts) if p == "train" else features.transform(r.texts) for p, r in parts.items()}
     for c in (1, 3, 10, 30):
         model = LogisticRegression(C=c, max_iter=1000, random_state=seed).fit(x["train"], parts["train"].gold)
-        report = _report("classification", parts["validation"], _class_rows(model, x["validation"], names), names)
+        report = _report(task, parts["validation"], _class_rows(model, x["validation"], names), names)
         tried.append((report.score, -c, model))
     _, c, model = max(tried, key=lambda t: t[:2])
     predicted = {p: _class_rows(model, x[p], names) for p in ("validation", "test")}
-    return LinearClassifier(**_judged("classification", names, parts, predicted), seconds=time.perf_counter() - start,
+    return LinearClassifier(**_judged(task, names, parts, predicted), seconds=time.perf_counter() - start,
                             log=[dict(C=-k, validation=s) for s, k, _ in tried], features=features, model=model,
                             notes=dict(features=x["train"].shape[1], C=-c))
 
@@ -313,15 +418,15 @@ def _linear_tagger(names: list[str], parts: dict[str, _Rows], seed: int) -> Line
 
 # %% ../nbs/69_baselines.ipynb #589cd5dd
 def baseline(ds: Dataset, # rows with a `split`, and `label` or `spans`
-             task: str | None = None, # classification or ner; None: by the columns
+             task: str | None = None, # one of `TASKS` (chapter 04); None: by the columns
              seed: int = 0,
              ) -> Fitted: # with .metrics, .validation, .log, .predict(texts), .errors()
     """A strong linear model on the same split and with the same scores as `finetune`.
 
     Classes: TF-IDF (words and pairs; for Chinese 1 to 3 characters) and logistic regression. Entities: a linear tagger
-    with context features and legal decoding. Strengths of regularisation are chosen on validation, test is used once.
-    Raises `LeakageError` without a split, `DataError` for rows that cannot be trained on.
+    with context features and legal decoding. Other tasks: see chapter 79. What regularises is chosen on validation,
+    test is used once. Raises `LeakageError` without a split, `DataError` for rows that cannot be trained on.
     """
-    kind, names, parts = _prepare(ds, task)
+    kind, names, parts = _prepare(ds, task, tasks=None)
     need("sklearn")
-    return (_linear_classifier if kind == "classification" else _linear_tagger)(names, parts, seed)
+    return _kind(kind).linear(names, parts, seed)

@@ -31,6 +31,7 @@ from dataset_tutor.baselines import (
     _as_class,
     _is_chinese,
     _judged,
+    _kind,
     _log_softmax,
     _prepare,
     _report,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 _all_ = ["baseline"] # finetune and baseline are used together
 
 # %% auto #0
-__all__ = ['DEFAULTS', 'Settings', 'Run', 'load_run', 'focal_loss', 'finetune', 'baseline']
+__all__ = ['DEFAULTS', 'HEADS', 'Settings', 'Head', 'Run', 'load_run', 'focal_loss', 'finetune', 'baseline']
 
 # %% ../nbs/70_finetuning.ipynb #9b234e9c
 _LATER = ("focal", "class_weights", "balanced_batches") # younger than runs that exist
@@ -71,7 +72,7 @@ class Settings:
     lr: float # peak learning rate
     batch_size: int
     max_length: int # in pieces
-    stride: int = 0 # pieces that neighbouring windows share (NER)
+    stride: int = 0 # pieces that neighbouring windows share; classification: 0 cuts what is too long
     head_lr: float = 1.0 # the new layers' learning rate, as a multiple
     layer_decay: float = 1.0 # each layer learns this much slower than the one above
     weight_decay: float = 0.01 # on matrices; never on biases and LayerNorm
@@ -104,10 +105,16 @@ def _fitting_length(tokenizer, texts: Sequence[str], cap: int = 256) -> int:
 
 def _classes_encoded(tokenizer, rows: _Rows, s: Settings) -> tuple[list[dict], int]:
     "Training items, and how many texts were cut."
-    whole = tokenizer(rows.texts, verbose=False)["input_ids"]
-    ids = tokenizer(rows.texts, truncation=True, max_length=s.max_length, return_token_type_ids=False)["input_ids"]
+    ids, owner = _windows(tokenizer, rows.texts, s)
+    whole = [] if s.stride else tokenizer(rows.texts, verbose=False)["input_ids"]
     cut = sum(len(w) > s.max_length for w in whole)
-    return [dict(input_ids=i, labels=y) for i, y in zip(ids, rows.gold)], cut
+    return [dict(input_ids=i, labels=rows.gold[row]) for i, row in zip(ids, owner)], cut
+
+def _windows(tokenizer, texts: Sequence[str], s: Settings) -> tuple[list[list[int]], list[int]]:
+    "Pieces of each window, and which text it is of: one window a text, cut, unless there is a stride."
+    more = dict(return_overflowing_tokens=True, stride=s.stride) if s.stride else {}
+    enc = tokenizer(list(texts), truncation=True, max_length=s.max_length, return_token_type_ids=False, **more)
+    return enc["input_ids"], enc["overflow_to_sample_mapping"] if s.stride else list(range(len(texts)))
 
 def _spans_encoded(tokenizer, rows: _Rows, tags: list[str], s: Settings) -> tuple[list[dict], int]:
     "Training items (windows), and how many spans this tokeniser cannot express."
@@ -130,22 +137,25 @@ class _Collate:
     def __call__(self, items: list[dict]) -> dict:
         ids = [i["input_ids"] for i in items]
         batch = dict(input_ids=self._stack(ids, self.pad), attention_mask=self._stack([[1] * len(i) for i in ids], 0))
-        if "labels" in items[0]:
-            labels = [i["labels"] for i in items]
-            batch["labels"] = self._stack(labels, IGNORE) if isinstance(labels[0], list) else self.torch.tensor(labels)
+        for name in items[0].keys() - {"input_ids"}:
+            more, fill = [i[name] for i in items], IGNORE if name == "labels" else 0
+            batch[name] = self._stack(more, fill) if isinstance(more[0], list) else self.torch.tensor(more)
         return batch
 
 # %% ../nbs/70_finetuning.ipynb #1819ae1b
-def _logits(model, tokenizer, ids: list[list[int]], dtype: str, batch_size: int = 64) -> list[np.ndarray]:
-    "Per encoded text its logits: (classes,) or (pieces, tags)."
+def _logits(model, tokenizer, ids: list[list[int]], dtype: str, batch_size: int = 64,
+            types: list[list[int]] | None = None) -> list[np.ndarray]:
+    "Per encoded text (with the types of its pieces) its logits: (classes,), (pieces, tags) or (pieces, start and end)."
     (torch,) = need("torch")
     device, was_training, out = model.device, model.training, [None] * len(ids)
     collate = _Collate(tokenizer, device.type, max(map(len, ids)))
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != "float32"):
         for rows in _batches([len(i) for i in ids], batch_size):
-            batch = collate([dict(input_ids=ids[i]) for i in rows])
-            for i, y in zip(rows, model(**{k: v.to(device) for k, v in batch.items()}).logits.float().cpu().numpy()):
+            batch = collate([dict(input_ids=ids[i]) | (dict(token_type_ids=types[i]) if types else {}) for i in rows])
+            said = model(**{k: v.to(device) for k, v in batch.items()})
+            said = said.logits if "logits" in said else torch.stack([said.start_logits, said.end_logits], -1)
+            for i, y in zip(rows, said.float().cpu().numpy()):
                 out[i] = y[:len(ids[i])] if y.ndim == 2 else y
     model.train(was_training)
     return out
@@ -168,9 +178,61 @@ def _span_predictions(model, tokenizer, texts: Sequence[str], tags: list[str], s
             for spans, known in zip(found, sure)]
 
 def _class_predictions(model, tokenizer, texts: Sequence[str], names: list[str], s: Settings) -> list[dict]:
-    "{label, probability, probabilities} of each text."
-    ids = tokenizer(list(texts), truncation=True, max_length=s.max_length, return_token_type_ids=False)["input_ids"]
-    return [_as_class(np.exp(_log_softmax(y)), names) for y in _logits(model, tokenizer, ids, s.dtype)]
+    "{label, probability, probabilities} of each text, from the mean of its windows' log-probabilities."
+    ids, owner = _windows(tokenizer, texts, s)
+    logp = _log_softmax(np.array(_logits(model, tokenizer, ids, s.dtype)))
+    mean = [logp[np.flatnonzero(np.equal(owner, i))].mean(0) for i in range(len(texts))] if s.stride else logp
+    return [_as_class(np.exp(_log_softmax(y)), names) for y in mean]
+
+# %% ../nbs/70_finetuning.ipynb #8a2254fe
+class Head:
+    "The training side of a task (`Kind`, chapter 69, is the judging side). The defaults are those of classes."
+
+    model = "AutoModelForSequenceClassification"
+    stride = False # whether texts are read in overlapping windows unless told otherwise
+    lost = "texts_cut" # what the second value of `items` counts, in the notes of a run
+    balance = ("batches", "loss") # which remedies against imbalance make sense
+
+    def start(self, texts: Sequence[str]) -> str:
+        "The model to begin from where none is named."
+        return "zh-small" if _is_chinese(texts) else "en-small"
+
+    def labels(self, names: list[str]) -> list[str]:
+        "The output layer's names; none where it has no classes."
+        return names
+
+    def items(self, tokenizer, rows: _Rows, names: list[str], s: Settings) -> tuple[list[dict], int]:
+        "Training items, and how many rows or truths suffered."
+        return _classes_encoded(tokenizer, rows, s)
+
+    def predict(self, model, tokenizer, names: list[str], inputs: Sequence, s: Settings) -> list:
+        "An answer for each input."
+        return _class_predictions(model, tokenizer, inputs, names, s)
+
+    def settle(self, model, tokenizer, names: list[str], parts: dict[str, _Rows], s: Settings):
+        "Set on `model.config` what answers need beside weights; called before each scoring."
+
+# %% ../nbs/70_finetuning.ipynb #85cf68ef
+class _Tagger(Head):
+    "Entities: one tag a piece, in windows."
+
+    model, stride, lost, balance = "AutoModelForTokenClassification", True, "entities_lost_to_the_tokeniser", ("loss",)
+
+    def labels(self, names):
+        return tag_names(names)
+
+    def items(self, tokenizer, rows, names, s):
+        return _spans_encoded(tokenizer, rows, tag_names(names), s)
+
+    def predict(self, model, tokenizer, names, inputs, s):
+        return _span_predictions(model, tokenizer, inputs, tag_names(names), s)
+
+# %% ../nbs/70_finetuning.ipynb #8b212dda
+HEADS: dict[str, Head] = dict(classification=Head(), ner=_Tagger()) # task -> how it is trained
+
+def _head(task: str) -> Head:
+    "A task's head; `_kind` loads the chapter that adds it."
+    return HEADS[task] if _kind(task) else None
 
 # %% ../nbs/70_finetuning.ipynb #2bc49a2f
 @dataclass(repr=False)
@@ -183,9 +245,9 @@ class Run(Fitted):
     versions: dict = field(default_factory=dict)
     title: str = "fine-tuned"
 
-    def predict(self, texts: str | Sequence[str]) -> list:
-        "Per text {label, probability, probabilities}, or its spans {start, end, label, probability}."
-        texts = [texts] if isinstance(texts, str) else list(texts)
+    def predict(self, texts: str | Sequence) -> list:
+        "Per text {label, probability, probabilities} or its spans {start, end, label, probability}; see chapter 79."
+        texts = _kind(self.task).accept(texts)
         return _predict(self.model, self.tokenizer, self.names, texts, self.settings)
 
     def save(self, folder: str | Path) -> Path:
@@ -204,12 +266,8 @@ class Run(Fitted):
         return folder
 
 def _predict(model, tokenizer, names: list[str], texts: Sequence[str], s: Settings) -> list:
-    "Predictions for either task."
-    if not len(texts):
-        return []
-    if s.task == "ner":
-        return _span_predictions(model, tokenizer, texts, tag_names(names), s)
-    return _class_predictions(model, tokenizer, texts, names, s)
+    "Predictions for any task."
+    return _head(s.task).predict(model, tokenizer, names, texts, s) if len(texts) else []
 
 def _write(path: Path, text: str):
     "Write beside and rename: a kill leaves the old file or the new one."
@@ -218,8 +276,6 @@ def _write(path: Path, text: str):
     beside.replace(path)
 
 # %% ../nbs/70_finetuning.ipynb #b3db4869
-_KINDS = dict(classification="AutoModelForSequenceClassification", ner="AutoModelForTokenClassification")
-
 def load_run(folder: str | Path, # what `Run.save` or `finetune(out=...)` wrote
              device: str | None = None, # None: `pick_device()`
              ) -> Run:
@@ -236,11 +292,11 @@ def load_run(folder: str | Path, # what `Run.save` or `finetune(out=...)` wrote
     parts, predicted = {}, {}
     for p in ("validation", "test"):
         rows = [r for r in map(json.loads, lines) if r["split"] == p]
-        gold = [r["gold"] if task == "ner" else names.index(r["gold"]) for r in rows]
+        gold = [_kind(task).read(r["gold"], names) for r in rows]
         parts[p] = _Rows([r["uid"] for r in rows], [r["text"] for r in rows], gold)
         predicted[p] = [r["predicted"] for r in rows]
     return Run(**_judged(task, names, parts, predicted), **kept, settings=settings,
-               model=load_pretrained(_KINDS[task], folder).to(pick_device(device)),
+               model=load_pretrained(_head(task).model, folder).to(pick_device(device)),
                tokenizer=load_pretrained("AutoTokenizer", folder))
 
 # %% ../nbs/70_finetuning.ipynb #dc63fc49
@@ -260,16 +316,20 @@ def _parameter_groups(model, s: Settings) -> list[dict]:
     return [dict(params=ps, lr=lr, weight_decay=wd) for (lr, wd), ps in groups.items()]
 
 # %% ../nbs/70_finetuning.ipynb #de1d78f4
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop")
+
 def _new_model(s: Settings, names: list[str], device: str):
     "The pretrained encoder with a new head."
     (transformers,) = need("transformers")
     transformers.set_seed(s.seed)
-    labels = tag_names(names) if s.task == "ner" else names
-    more = dict(id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)},
-                hidden_dropout_prob=s.dropout, attention_probs_dropout_prob=s.dropout)
+    head, config = _head(s.task), load_pretrained("AutoConfig", s.model)
+    labels = head.labels(names)
+    more = {k: s.dropout for k in _DROPOUTS if hasattr(config, k)}
+    if labels:
+        more |= dict(id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)})
     if device == "cpu":  # PyTorch's fused attention has a slow backward pass in bfloat16 on CPUs: a third of the time
         more["attn_implementation"] = "eager"
-    model = load_pretrained(_KINDS[s.task], s.model, **more)
+    model = load_pretrained(head.model, s.model, **more)
     if s.freeze_embeddings:
         for name, p in model.named_parameters():
             if "word_embeddings" in name:
@@ -566,11 +626,12 @@ def _in_memory(s: Settings, device: str, out: Path | None, act: Callable):
 # %% ../nbs/70_finetuning.ipynb #866f343d
 def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, given: dict) -> tuple[Settings, object]:
     "Settings from defaults and wishes, and the tokeniser."
-    model = str(model) if model else ("zh-small" if _is_chinese(texts) else "en-small")
+    texts = [_kind(task).flat(t) for t in texts]
+    model = str(model) if model else _head(task).start(texts)
     values = dict(DEFAULTS.get((task, model), DEFAULTS[task, ""])) | {k: v for k, v in given.items() if v is not None}
     tokenizer = load_pretrained("AutoTokenizer", model)
     values.setdefault("max_length", _fitting_length(tokenizer, texts))
-    if task == "ner":
+    if _head(task).stride:
         values.setdefault("stride", min(32, values["max_length"] // 4))
     if unknown := set(values) - set(Settings.__dataclass_fields__):
         raise DataError(f"finetune knows no option {sorted(unknown)[0]!r}",
@@ -590,8 +651,12 @@ def _check_balance(s: Settings):
                         fix="focal=2.0 (0 is cross entropy), class_weights from 0 to 1")
     if s.label_smoothing and (s.focal or s.class_weights):
         raise DataError("label smoothing is a loss of its own", fix="leave out label_smoothing, or focal and weights")
-    if s.balanced_batches and s.task == "ner":
+    if s.balanced_batches and "batches" not in _head(s.task).balance:
         raise DataError("a sentence has no class to balance batches by", "spans", fix="class_weights=0.5, or focal=2.0")
+    if (s.focal or s.class_weights) and "loss" not in _head(s.task).balance:
+        raise DataError(f"task {s.task!r} has no classes to weigh", fix="leave out focal and class_weights")
+    if 0 < s.stride and s.stride > s.max_length // 2:
+        raise DataError(f"windows of {s.max_length} pieces cannot share {s.stride}", fix=f"stride={s.max_length // 4}")
     if s.balanced_batches and s.class_weights:
         raise DataError("balanced batches with class weights balance twice", fix="one of the two")
 
@@ -605,8 +670,8 @@ def _epoch_log(history: list[dict]) -> list[dict]:
     return [dict(epoch=e, **v) for e, v in sorted(out.items()) if "validation" in v]
 
 # %% ../nbs/70_finetuning.ipynb #1f9ff0c5
-def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `spans`
-             task: str | None = None, # classification or ner; None: by the columns
+def finetune(ds: Dataset, # rows with a `split` and the columns of the task
+             task: str | None = None, # one of `TASKS` (chapter 04); None: by the columns
              model: str | Path | None = None, # a name in `MODELS`, a folder, a hub name; None: by the language
              seed: int = 0,
              epochs: int | None = None, # None here and below: `DEFAULTS`
@@ -623,7 +688,7 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
              callbacks: Sequence = (), # TrainerCallbacks; they decide nothing that `settings` should, but may stop it
              **more, # the other fields of `Settings`
              ) -> Run:
-    """Fine-tune an encoder on the training rows, choose the epoch on validation, score the test once.
+    """Fine-tune a model on the training rows, choose the epoch on validation, score the test once.
 
     Under `torchrun` or `accelerate launch` all processes train one model, each on its share of every batch; the first
     one writes. Raises `LeakageError` without a split or with duplicates across it, `DataError` for rows that cannot be
@@ -631,7 +696,7 @@ def finetune(ds: Dataset, # rows with a `split`, and `label` (a ClassLabel) or `
     """
     if save_every is not None and (save_every < 1 or not out):
         raise DataError(f"save_every={save_every} with out={out} saves nothing", fix='save_every=100, out="my-run"')
-    kind, names, parts = _prepare(ds, task)
+    kind, names, parts = _prepare(ds, task, tasks=None)
     device = _join(pick_device(device))
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length, **more)
     s, tokenizer = _settings(kind, parts["train"].texts, model, device, seed, given)
@@ -666,17 +731,15 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
     if device.startswith("cuda"):
         need("torch")[0].cuda.reset_peak_memory_stats()
     net, train = _new_model(s, names, device), parts["train"]
-    if s.task == "ner":
-        items, lost = _spans_encoded(tokenizer, train, tag_names(names), s)
-        notes = dict(entities_lost_to_the_tokeniser=lost, windows=len(items))
-    else:
-        items, cut = _classes_encoded(tokenizer, train, s)
-        notes = dict(texts_cut=cut)
+    head = _head(s.task)
+    items, lost = head.items(tokenizer, train, names, s)
+    notes = {head.lost: lost} | (dict(windows=len(items)) if s.stride else {})
 
     def said(p):
         return _spread(lambda texts: _predict(net, tokenizer, names, texts, s), parts[p].texts)
 
     def judge():
+        head.settle(net, tokenizer, names, parts, s)
         return _report(s.task, parts["validation"], said("validation"), names)
 
     with _hushed():
@@ -694,6 +757,7 @@ def _fit(names, parts, s: Settings, tokenizer, device, folder: Path, keep: bool,
                   best_epoch=max(log, key=lambda e: e["validation"])["epoch"],
                   rows_per_second=round((reached - done) * len(train) / clock, 1))
     net.eval()
+    head.settle(net, tokenizer, names, parts, s)
     return dict(**_judged(s.task, names, parts, {p: said(p) for p in ("validation", "test")}), model=net, log=log,
                 notes=notes, seconds=time.perf_counter() - start)
 

@@ -64,7 +64,7 @@ def test_same_seed_same_scores_and_the_test_decides_nothing():
     (lambda: reviews().select([]), DataError, "no rows"),
     (lambda: reviews().remove_columns("label"), DataError, "fit no task"),
     (lambda: entities().map(lambda r: {"spans": []}), DataError, "no training row has an entity"),
-    (lambda: reviews().remove_columns("label").add_column("target", ["t"] * 60), DataError, "classification or ner"),
+    (lambda: reviews(label=[0] * 60, text_pair=[f"b{i}" for i in range(60)]), DataError, "all training rows have"),
 ])
 def test_what_cannot_be_trained_on_is_one_clear_error(rows, error, message):
     with pytest.raises(error, match=message):
