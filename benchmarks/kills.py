@@ -5,7 +5,7 @@ Usage: python benchmarks/kills.py [--kills 10] [--seed 0] [--save-every 3] [--js
 A tagger of two layers is trained once without a disturbance. Then the same call is begun in a folder of its own, killed
 at a moment that differs from round to round, begun again in another process, and its weights and predictions compared.
 Three of ten moments are chosen: before the first checkpoint, while a checkpoint is written, and while the finished run
-is written. The others are drawn at random from the whole length of a run. Dropout is on, so that the state of the
+is written. The others are drawn: a step, and up to half a second after it. Dropout is on, so that the state of the
 random numbers counts, and checkpoints are written in the middle of epochs too. The processes are forks of one that has
 only imported.
 """
@@ -76,12 +76,11 @@ def fork(act, *args) -> tuple[int, int]:
     return child, read
 
 
-def heard(read: int) -> list[int]:
-    "The steps that a child has told."
+def heard(read: int, wait: bool = True) -> list[int]:
+    "The steps that a child has told: until it ends, or so far."
     said = b""
-    while part := os.read(read, 1 << 16):
+    while (wait or select.select([read], [], [], 0)[0]) and (part := os.read(read, 1 << 16)):
         said += part
-    os.close(read)
     return [int(line) for line in said.split()]
 
 
@@ -89,6 +88,7 @@ def finish(home: Path, out: Path, save_every: int) -> list[int]:
     "Train to the end in a child; the steps that it made."
     child, read = fork(train, home, out, save_every)
     steps = heard(read)
+    os.close(read)
     if os.waitpid(child, 0)[1]:
         raise SystemExit(f"the training in {out.name} failed")
     return steps
@@ -98,34 +98,36 @@ def half_written(out: Path) -> bool:
     return any(not (c / "trainer_state.json").exists() for c in (out / "checkpoints").glob("checkpoint-*"))
 
 
-def come(moment: str | float, out: Path, began: float, read: int) -> bool:
-    "Whether the moment to kill has come: one of the chosen, or so many seconds."
-    if moment == CHOSEN[0]:
-        return bool(select.select([read], [], [], 0)[0])   # the first step is done, and no checkpoint is due
+def come(moment: str | int, out: Path, done: list[int]) -> bool:
+    "Whether the moment to kill has come: one of the chosen, or a step."
     if moment == CHOSEN[1]:
         return half_written(out)
     if moment == CHOSEN[2]:
         return (out / "model.safetensors").exists()
-    return time.perf_counter() - began >= moment
+    return bool(done) and done[-1] >= (1 if moment == CHOSEN[0] else moment)
 
 
-def kill_once(home: Path, out: Path, save_every: int, moment: str | float) -> dict:
+def kill_once(home: Path, out: Path, save_every: int, moment: str | int, wait: float) -> dict:
     "Begin, kill, and say what was there."
-    began = time.perf_counter()
     child, read = fork(train, home, out, save_every)
-    while not come(moment, out, began, read) and not os.waitpid(child, os.WNOHANG)[0]:
+    done: list[int] = []
+    while not come(moment, out, done) and not os.waitpid(child, os.WNOHANG)[0]:
+        done += heard(read, wait=False)
         time.sleep(0.0005)
+    time.sleep(wait)
     alive = True
     try:
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        alive = os.WIFSIGNALED(os.waitpid(child, 0)[1])
     except (ProcessLookupError, ChildProcessError):
         alive = False
-    steps, about = heard(read), out / "run.json"
+    done += heard(read)
+    os.close(read)
+    about = out / "run.json"
     state = json.loads(about.read_text())["state"] if about.exists() else "none"
-    return {"killed": moment if isinstance(moment, str) else f"after {moment:.1f} s", "alive": alive, "run": state,
-            "steps done": max(steps, default=0), "checkpoints": len(list((out / "checkpoints").glob("checkpoint-*"))),
-            "half-written": half_written(out)}
+    return {"killed": moment if isinstance(moment, str) else f"{1000 * wait:.0f} ms after step {moment}",
+            "alive": alive, "run": state, "steps done": max(done, default=0),
+            "checkpoints": len(list((out / "checkpoints").glob("checkpoint-*"))), "half-written": half_written(out)}
 
 
 def main():
@@ -141,14 +143,13 @@ def main():
         home = Path(folder)
         child, read = fork(lambda pipe: prepare(home))
         heard(read), os.waitpid(child, 0)
-        began = time.perf_counter()
         steps = finish(home, home / "whole", args.save_every)
-        length, whole = time.perf_counter() - began, load_file(home / "whole" / "model.safetensors")
+        whole = load_file(home / "whole" / "model.safetensors")
         said = (home / "whole" / "predictions.jsonl").read_text()
         for i in range(args.kills):
             out = home / f"run{i}"
-            moment = CHOSEN[i] if i < len(CHOSEN) else lots.uniform(0, length)
-            line = kill_once(home, out, args.save_every, moment)
+            moment, wait = (CHOSEN[i], 0) if i < len(CHOSEN) else (lots.choice(steps), lots.uniform(0, 0.5))
+            line = kill_once(home, out, args.save_every, moment, wait)
             again = finish(home, out, args.save_every)
             mine = load_file(out / "model.safetensors")
             line |= {"steps again": max(0, line["steps done"] + len(again) - max(steps)),
