@@ -11,6 +11,8 @@ cfg = ini["DEFAULT"]
 END = "_requirements"
 extras = {key[: -len(END)]: cfg[key].split() for key in cfg if key.endswith(END)}
 extras["all"] = sorted({req for reqs in extras.values() for req in reqs})
+APART = "_apart"
+extras |= {key[: -len(APART)]: cfg[key].split() for key in cfg if key.endswith(APART)}
 python_versions = [f"3.{minor}" for minor in range(int(cfg["min_python"].split(".")[1]), 14)]
 status = {"1": "Planning", "2": "Pre-Alpha", "3": "Alpha", "4": "Beta", "5": "Production/Stable"}[cfg["status"]]
 

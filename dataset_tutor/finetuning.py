@@ -60,7 +60,8 @@ _all_ = ["baseline"] # finetune and baseline are used together
 __all__ = ['DEFAULTS', 'HEADS', 'Settings', 'Head', 'Run', 'load_run', 'focal_loss', 'finetune', 'baseline']
 
 # %% ../nbs/70_finetuning.ipynb #9b234e9c
-_LATER = ("focal", "class_weights", "balanced_batches") # younger than runs that exist
+_LATER = ("focal", "class_weights", "balanced_batches", "freeze_layers", "adversarial", "epsilon",
+          "adversarial_steps") # younger than runs that exist
 
 @dataclass(frozen=True)
 class Settings:
@@ -84,7 +85,11 @@ class Settings:
     dtype: str = "float32" # of the matrix products
     focal: float = 0.0 # gamma of the focal loss: the larger, the less counts what is already right; 0: cross entropy
     class_weights: float = 0.0 # 1: all classes count the same together, rare ones more each; 0.5: half way; 0: none
-    balanced_batches: bool = False # classification: draw rows so that every batch has the classes evenly
+    balanced_batches: bool = False # classification: draw rows so that have the classes evenly
+    freeze_layers: int = 0 # so many of the lowest layers stay as they are, and with them the embeddings
+    adversarial: str = "" # "fgm" or "pgd": train on each batch as it is, and as it hurts most nearby
+    epsilon: float = 0.02 # how near: a share of the length of a text's word vectors
+    adversarial_steps: int = 3 # that pgd takes to the worst place; fgm takes one
 
 # %% ../nbs/70_finetuning.ipynb #710f67e6
 DEFAULTS = { # (task, model) -> values; (task, "") for any other encoder
@@ -334,7 +339,19 @@ def _new_model(s: Settings, names: list[str], device: str):
         for name, p in model.named_parameters():
             if "word_embeddings" in name:
                 p.requires_grad_(False)
+    if s.freeze_layers:
+        _freeze_low(model, s.freeze_layers)
     return model.to(device)
+
+def _freeze_low(model, n: int):
+    "The embeddings and the n lowest layers learn nothing."
+    depth = getattr(model.config, "num_hidden_layers", 12)
+    if not 0 <= n <= depth:
+        raise DataError(f"{n} layers cannot be frozen of {depth}", fix=f"freeze_layers from 0 to {depth}")
+    for name, p in model.named_parameters():
+        layer = re.search(r"\.(?:layer|layers|h|block)\.(\d+)\.", name)
+        if int(layer[1]) < n if layer else "embed" in name:
+            p.requires_grad_(False)
 
 # %% ../nbs/70_finetuning.ipynb #59e65865
 def focal_loss(logits, # (..., classes)
@@ -418,6 +435,44 @@ class _ByLength:
         batches = np.delete(order, short).reshape(-1, self.size)
         return iter([*rng.permutation(batches).ravel().tolist(), *order[short].tolist()])
 
+# %% ../nbs/70_finetuning.ipynb #053c55e1
+@contextlib.contextmanager
+def _pushed(model, push: list):
+    "`push[0]` is added to the word vectors of whatever the model reads; the matrix itself is never touched."
+    hook = model.get_input_embeddings().register_forward_hook(lambda layer, read, vectors: vectors + push[0])
+    try:
+        yield
+    finally:
+        hook.remove()
+
+def _lengths(vectors):
+    "The length of each text, seen as one long vector: (texts, 1, 1)."
+    return vectors.flatten(1).norm(dim=1)[:, None, None]
+
+def _pushes(s: Settings) -> tuple[int, float]:
+    "How many steps uphill, and how long each is, as a share of epsilon (2.5 / steps: Madry et al. 2018)."
+    return (1, 1.0) if s.adversarial == "fgm" else (s.adversarial_steps, 2.5 / s.adversarial_steps)
+
+# %% ../nbs/70_finetuning.ipynb #db178706
+def _attacked_step(trainer, step: Callable, model, inputs: dict, s: Settings):
+    "`step` on the batch, and `step` on the batch as it hurts most; their gradients add up. Returns the first loss."
+    (torch,), net, inputs = need("torch"), trainer.accelerator.unwrap_model(model), trainer._prepare_inputs(inputs)
+    real = inputs["attention_mask"][..., None]  # padding is not pushed
+    with torch.no_grad():
+        vectors = net.get_input_embeddings()(inputs["input_ids"]) * real
+    most, push = s.epsilon * _lengths(vectors), [torch.zeros_like(vectors).requires_grad_()]
+    with _pushed(net, push):
+        loss = step(model, dict(inputs))
+        slope, (steps, share) = push[0].grad, _pushes(s)
+        for k in range(steps):
+            if k:
+                slope, = torch.autograd.grad(trainer.compute_loss(net, dict(inputs)), push[0])
+            slope = slope * real
+            far = push[0].detach() + share * most * slope / _lengths(slope).clamp_min(1e-12)
+            push[0] = (far * (most / _lengths(far).clamp_min(1e-12)).clamp_max(1)).requires_grad_()
+        step(model, dict(inputs))
+    return loss
+
 # %% ../nbs/70_finetuning.ipynb #9684812f
 def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Path, keep: bool, progress: bool, more,
              callbacks: Sequence = ()):
@@ -440,6 +495,12 @@ def _trainer(model, tokenizer, items: list[dict], judge, s: Settings, folder: Pa
             said = model(**{k: v for k, v in inputs.items() if k != "labels"})
             loss = focal_loss(said.logits, inputs["labels"], s.focal, weights)
             return (loss, said) if return_outputs else loss
+
+        def training_step(self, model, inputs, *rest):
+            step = super().training_step
+            if not s.adversarial:
+                return step(model, inputs, *rest)
+            return _attacked_step(self, lambda *batch: step(*batch, *rest), model, inputs, s)
 
         def _get_train_sampler(self, *rows):
             if s.balanced_batches:
@@ -623,7 +684,41 @@ def _in_memory(s: Settings, device: str, out: Path | None, act: Callable):
                         "{'gradient_accumulation_steps': 2} for as many rows a step as now; a smaller max_length "
                         f"(now {s.max_length}); trainer={{'gradient_checkpointing': True}} computes twice, stores less")
 
+# %% ../nbs/70_finetuning.ipynb #829eeb4b
+_TRACKERS = dict(tensorboard="track", wandb="wandb", mlflow="mlflow") # -> the extra that brings it
+
+def _diary(track: str | None, out: Path | None) -> dict:
+    "The environment that a tracker wants. Raises `DataError` for an unknown one, no folder, a missing package."
+    if track is None:
+        return {}
+    if track not in _TRACKERS:
+        raise DataError(f"there is no tracker {track!r}", fix=f"one of {', '.join(_TRACKERS)}, or None")
+    if out is None:
+        raise DataError("a diary needs a folder", fix=f"out=, beside track={track!r}")
+    need(track, extra=_TRACKERS[track])
+    folder = Path(out).absolute()
+    own = dict(tensorboard=dict(TENSORBOARD_LOGGING_DIR=str(folder/"tensorboard")),
+               wandb=dict(WANDB_DIR=str(folder), WANDB_MODE="offline", WANDB_SILENT="true"),
+               mlflow=dict(MLFLOW_TRACKING_URI=f"sqlite:///{folder/'mlflow.db'}"))[track]
+    return own | {k: os.environ[k] for k in own if k in os.environ and track != "tensorboard"}
+
+# %% ../nbs/70_finetuning.ipynb #f1b62bda
+@contextlib.contextmanager
+def _tracked(track: str | None, env: dict):
+    "The environment for as long as the training takes, and the diary closed after it."
+    before = {k: os.environ.get(k) for k in env}
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        if track == "wandb":  # else the next run would go on writing in this one's
+            need("wandb")[0].finish()
+        for k, v in before.items():
+            os.environ.pop(k) if v is None else os.environ.update({k: v})
+
 # %% ../nbs/70_finetuning.ipynb #866f343d
+_ATTACKS = ("fgm", "pgd")
+
 def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, given: dict) -> tuple[Settings, object]:
     "Settings from defaults and wishes, and the tokeniser."
     texts = [_kind(task).flat(t) for t in texts]
@@ -642,6 +737,10 @@ def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, gi
         raise DataError(f"{device} cannot train in {values['dtype']!r}", fix=f"dtype={' or '.join(map(repr, known))}")
     s = Settings(task=task, model=model, seed=seed, **values)
     _check_balance(s)
+    if s.adversarial not in ("", *_ATTACKS) or s.epsilon <= 0 or s.adversarial_steps < 1:
+        raise DataError(f"adversarial={s.adversarial!r}, epsilon={s.epsilon} or adversarial_steps="
+                        f"{s.adversarial_steps} is out of range",
+                        fix="'fgm' or 'pgd', epsilon=0.02, adversarial_steps=3")
     return s, tokenizer
 
 def _check_balance(s: Settings):
@@ -685,6 +784,7 @@ def finetune(ds: Dataset, # rows with a `split` and the columns of the task
              progress: bool | None = None, # a progress bar; None: if somebody watches
              compile: bool = False, # `torch.compile` for the training steps: a minute first, then faster steps
              trainer: dict | None = None, # further TrainingArguments, such as gradient_accumulation_steps
+             track: str | None = None, # tensorboard, wandb or mlflow: a diary of the run in `out`
              callbacks: Sequence = (), # TrainerCallbacks; they decide nothing that `settings` should, but may stop it
              **more, # the other fields of `Settings`
              ) -> Run:
@@ -697,9 +797,11 @@ def finetune(ds: Dataset, # rows with a `split` and the columns of the task
     if save_every is not None and (save_every < 1 or not out):
         raise DataError(f"save_every={save_every} with out={out} saves nothing", fix='save_every=100, out="my-run"')
     kind, names, parts = _prepare(ds, task, tasks=None)
-    device = _join(pick_device(device))
+    diary, device = _diary(track, out), _join(pick_device(device))
     given = dict(epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length, **more)
     s, tokenizer = _settings(kind, parts["train"].texts, model, device, seed, given)
+    if s.adversarial and (compile or _team()[0] > 1):
+        raise DataError("attacks train in one process and uncompiled", fix="compile=False, and no torchrun")
     fingerprint = _fingerprint(s, names, parts, trainer)
     earlier = _once(lambda: _open(Path(out), s, fingerprint, resume)) if out else None
     if earlier and earlier["state"] == "done":
@@ -707,10 +809,11 @@ def finetune(ds: Dataset, # rows with a `split` and the columns of the task
         return load_run(out, device)
     with tempfile.TemporaryDirectory() if out is None else contextlib.nullcontext(Path(out)/"checkpoints") as folder:
         folder = Path(_once(lambda: str(folder)))
-        more = dict(torch_compile=compile) | (trainer or {})
+        more = dict(torch_compile=compile, report_to=track or "none") | (trainer or {})
         callbacks = [*callbacks, *([_saves(save_every)] if save_every else [])]
-        fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder, out is not None,
-                                                         _watched(progress), more, callbacks))
+        with _tracked(track, diary):
+            fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder,
+                                                             out is not None, _watched(progress), more, callbacks))
     run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,
               versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets")})
     if out:

@@ -44,7 +44,14 @@ def test_metadata(wheel):
 def test_extras(wheel):
     extras = set(email.message_from_string(member(wheel, "METADATA")).get_all("Provides-Extra"))
     assert extras == {"train", "clean", "augment", "plot", "balance", "evaluation", "efficient", "serve", "web", "lab",
-                      "docs", "dev", "umap", "all"}
+                      "docs", "dev", "umap", "track", "wandb", "mlflow", "all"}
+
+
+def test_what_is_apart_is_not_in_all(wheel):
+    wanted = [Requirement(r) for r in email.message_from_string(member(wheel, "METADATA")).get_all("Requires-Dist")]
+    of = {r.name: {e for e in ("all", "track", "wandb", "mlflow") if r.marker and r.marker.evaluate({"extra": e})}
+          for r in wanted if r.name in ("tensorboard", "wandb", "mlflow")}
+    assert of == {"tensorboard": {"track", "all"} & of["tensorboard"], "wandb": {"wandb"}, "mlflow": {"mlflow"}}
 
 
 def test_command(wheel):
