@@ -105,6 +105,14 @@ SENTENCES |= {
     "lines that many rows share": "许多行共有的文字", "rows that are hardly text": "几乎不是文本的行",
     "one text, several labels": "同一文本有多个标签", "one text, several rows": "同一文本占多行",
     "near copies, to keep on one side of a split": "近似重复，划分时需放在同一侧",
+    "e-mail addresses": "电子邮件地址",
+    "passages that many rows share": "许多行共有的段落",
+    "rows in another language": "其他语言的行",
+    "rows of one character, or of thousands": "只有一个字符或长达数千字符的行",
+    "Remove what cannot be seen and does nothing: marks of direction, soft hyphens, blanks and joiners of no width.":
+        "去除看不见且不起作用的字符：方向标记、软连字符、零宽空白与连接符。",
+    "Drop rows whose letters are mostly in other scripts; the reason says in which.":
+        "删除字母大多属于其他文字的行；原因中说明是哪种文字。",
     "Re-read Chinese whose bytes were taken for another encoding: GBK for Latin-1, or UTF-8 for GBK.":
         "按正确的编码重读中文：GBK 被当作 Latin-1，或 UTF-8 被当作 GBK。",
     "Repair mojibake and HTML entities, remove control characters, choose one Unicode form and one width.":
