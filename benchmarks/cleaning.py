@@ -1,17 +1,19 @@
 """A cleaning recipe beside the same operators of Data-Juicer, on the same rows in the same run.
 
-Usage: python benchmarks/cleaning.py [--rows 100000] [--num-proc 2] [--peer PYTHON]
+Usage: python benchmarks/cleaning.py [--rows 100000] [--num-proc 2] [--peer PYTHON] [--scale 10000 100000 1000000]
 
 Both repair Unicode, set white space right, take out markup and links, drop rows by length and drop exact duplicates.
 Ours also keeps spans, records and the reason for every row; both write nothing. Rows are real reviews in two languages,
 a third of them made dirty. Beside the seconds on the clock stand those of the processor, of all processes together,
-which other work on the machine hardly changes. --peer is the Python of an environment that holds
-`py-data-juicer selectolax ftfy aiohttp` (its pins differ from ours); without one, the interpreter that runs this is
-tried.
+which other work on the machine hardly changes. --peer, or the variable DATASET_TUTOR_PEERS, is the Python of an
+environment that holds `py-data-juicer selectolax ftfy aiohttp` (its pins differ from ours); without one, the
+interpreter that runs this is tried. --scale instead asks what a row costs, and how much memory the recipe takes, as the
+rows become more: each number of rows lies on disk and is cleaned in a process of its own, on one core.
 """
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,9 +58,7 @@ def make(n: int) -> list[dict]:
     return [{"text": f"{texts[i % len(texts)]} {i // len(texts)}"} for i in range(n)]
 
 
-def ours(lines: list[dict], num_proc: int) -> tuple[dict, int, float]:
-    from datasets import Dataset
-
+def ours(rows, num_proc: int) -> tuple[dict, int, float]:
     from dataset_tutor.cleaning import Recipe, drop_duplicates, normalize_unicode, normalize_whitespace
     from dataset_tutor.core import add_uids, show_progress
     from dataset_tutor.noise import clean_html, filter_length, replace_links
@@ -68,7 +68,7 @@ def ours(lines: list[dict], num_proc: int) -> tuple[dict, int, float]:
     links = replace_links(mentions="keep", urls="remove", **more)
     recipe = Recipe(normalize_unicode(entities=False, **more), clean_html(**more), links, normalize_whitespace(**more),
                     filter_length(least=2, most=10_000), drop_duplicates())
-    rows = add_uids(Dataset.from_list(lines), "bench")
+    rows = add_uids(rows, "bench")
     seconds, cpu = {}, sum(os.times()[:4])
     for step in recipe.steps:
         start = time.perf_counter()
@@ -83,14 +83,44 @@ def tell(name: str, seconds: dict, rows: int, left: int, cpu: float):
     print("   " + ", ".join(f"{step} {s}" for step, s in seconds.items()), flush=True)
 
 
+def alone(path: str):
+    "In a process of its own: rows, what each costs, the most memory that was held."
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Dataset.from_parquet(path, cache_dir=folder)
+        n, (seconds, left, cpu) = len(rows), ours(rows, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"{n:>9,} rows  {sum(seconds.values()) / n * 1e6:5.0f} µs a row, {cpu / n * 1e6:5.0f} µs of processor  "
+          f"peak {peak:5,.0f} MB  {left:,} rows left", flush=True)
+
+
+def scale(sizes: list[int]):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        for n in sizes:
+            path = str(Path(folder) / f"{n}.parquet")
+            parquet.write_table(pa.Table.from_pylist(make(n)), path)
+            subprocess.run([sys.executable, __file__, "--alone", path], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--num-proc", type=int, default=2)
-    parser.add_argument("--peer", default=sys.executable)
+    parser.add_argument("--peer", default=os.environ.get("DATASET_TUTOR_PEERS", sys.executable))
+    parser.add_argument("--scale", type=int, nargs="+")
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.alone or args.scale:
+        return alone(args.alone) if args.alone else scale(args.scale)
+    from datasets import Dataset
+
     lines = make(args.rows)
-    seconds, left, cpu = ours(lines, args.num_proc)
+    seconds, left, cpu = ours(Dataset.from_list(lines), args.num_proc)
     tell("dataset_tutor", seconds, args.rows, left, cpu)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"

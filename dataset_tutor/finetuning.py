@@ -159,7 +159,7 @@ def _logits(model, tokenizer, ids: list[list[int]], dtype: str, batch_size: int 
         for rows in _batches([len(i) for i in ids], batch_size):
             batch = collate([dict(input_ids=ids[i]) | (dict(token_type_ids=types[i]) if types else {}) for i in rows])
             said = model(**{k: v.to(device) for k, v in batch.items()})
-            said = said.logits if "logits" in said else torch.stack([said.start_logits, said.end_logits], -1)
+            said = said.logits if hasattr(said, "logits") else torch.stack([said.start_logits, said.end_logits], -1)
             for i, y in zip(rows, said.float().cpu().numpy()):
                 out[i] = y[:len(ids[i])] if y.ndim == 2 else y
     model.train(was_training)

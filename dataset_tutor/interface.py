@@ -106,6 +106,12 @@ SENTENCES |= {
     "one text, several labels": "同一文本有多个标签", "one text, several rows": "同一文本占多行",
     "near copies, to keep on one side of a split": "近似重复，划分时需放在同一侧",
     "e-mail addresses": "电子邮件地址",
+    "names in `script_shares`": "`script_shares` 中的文字名称",
+    "share of the letters that must be in them; texts without letters stay":
+        "属于这些文字的字母的最低比例；没有字母的文本保留",
+    "read HTML entities; False beside `clean_html`, which reads them: once is enough":
+        "解读 HTML 实体；与 `clean_html` 同用时设为 False：解读一次即可",
+    "as personal data they are `mask_pii`'s, with the other kinds": "作为个人信息时由 `mask_pii` 与其他种类一并处理",
     "passages that many rows share": "许多行共有的段落",
     "rows in another language": "其他语言的行",
     "rows of one character, or of thousands": "只有一个字符或长达数千字符的行",
@@ -205,7 +211,7 @@ SENTENCES |= {
         '删除这些行（"drop"），按多数保留（"vote"，票数相同则删除），或全部标记待人工处理（"mark"）',
     "the classes or entity types that exist": "存在的类别或实体类型",
     'which row of a group stays: "first" or "longest"': '每组保留哪一行：第一行（"first"）或最长的（"longest"）',
-    'here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>)':
+    'here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>, <EMAIL>)':
         '此项及以下各项："keep" 保留、"remove" 删除或 "token" 换成标记（<URL>、<USER>、<TOPIC>、<EMOJI>）',
     "a sentiment model lives on them": "情感模型依赖它们",
     "so many of a kind stay; 3, because English doubles letters and Chinese writes …… and ——":

@@ -495,7 +495,7 @@ def test_processes_share_a_balanced_order_step_by_step():
 
 
 def test_older_runs_keep_their_fingerprint(films):
-    "The hash as it was made before there were a focal loss, class weights and balanced batches"
+    "The hash as it was made before there were a focal loss, class weights, balanced batches, attacks, frozen layers"
     import hashlib
     from dataclasses import asdict, replace
 
@@ -505,15 +505,18 @@ def test_older_runs_keep_their_fingerprint(films):
     _, names, parts = _prepare(films, None)
     s = Settings("classification", "en-small", 0, max_length=64, dtype="float32",
                  **DEFAULTS["classification", "en-small"])
-    was = {k: v for k, v in asdict(s).items() if k not in ("focal", "class_weights", "balanced_batches")}
+    later = ("focal", "class_weights", "balanced_batches", "adversarial", "epsilon", "adversarial_steps",
+             "freeze_layers")
+    was = {k: v for k, v in asdict(s).items() if k not in later}
     digest = hashlib.blake2b(digest_size=12)
     for item in ([was, names, _stamp("en-small")],
                  *(r for rows in parts.values() for r in zip(rows.uids, rows.texts, rows.gold))):
         line = json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
     assert _fingerprint(s, names, parts) == digest.hexdigest()
-    new = [replace(s, **o) for o in (dict(focal=2.0), dict(class_weights=1.0), dict(balanced_batches=True))]
-    assert len({_fingerprint(x, names, parts) for x in (s, *new)}) == 4
+    new = [replace(s, **o) for o in (dict(focal=2.0), dict(class_weights=1.0), dict(balanced_batches=True),
+                                     dict(adversarial="fgm"), dict(freeze_layers=1))]
+    assert len({_fingerprint(x, names, parts) for x in (s, *new)}) == 6
 
 
 @pytest.mark.parametrize("options, message", [
