@@ -44,7 +44,7 @@ def test_metadata(wheel):
 def test_extras(wheel):
     extras = set(email.message_from_string(member(wheel, "METADATA")).get_all("Provides-Extra"))
     assert extras == {"train", "clean", "augment", "plot", "balance", "evaluation", "efficient", "serve", "web", "lab",
-                      "docs", "dev", "umap", "track", "wandb", "mlflow", "all"}
+                      "docs", "dev", "umap", "search", "track", "wandb", "mlflow", "all"}
 
 
 def test_what_is_apart_is_not_in_all(wheel):
