@@ -1272,6 +1272,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'dataset_tutor/diagnosis.py'),
                                          'dataset_tutor.diagnosis._answer_f1': ('diagnosis.html#_answer_f1', 'dataset_tutor/diagnosis.py'),
                                          'dataset_tutor.diagnosis._apart': ('diagnosis.html#_apart', 'dataset_tutor/diagnosis.py'),
+                                         'dataset_tutor.diagnosis._asker': ('diagnosis.html#_asker', 'dataset_tutor/diagnosis.py'),
                                          'dataset_tutor.diagnosis._chance_error': ( 'diagnosis.html#_chance_error',
                                                                                     'dataset_tutor/diagnosis.py'),
                                          'dataset_tutor.diagnosis._comparable': ( 'diagnosis.html#_comparable',

@@ -46,6 +46,7 @@ from dataset_tutor.diagnosis import (
     worst_slice,
 )
 from dataset_tutor.evaluation import classification_metrics, ner_metrics
+from dataset_tutor.models import load_pretrained
 
 CASES = 1000
 
@@ -452,6 +453,15 @@ def test_saved_epochs_are_read_in_their_order(tmp_path):
 def test_masked_bits_prefer_what_is_written():
     bits, pieces = masked_bits(["今天天气很好", "今天天汽很好", ""])
     assert bits[0] < bits[1] and bits[2] == 0 and pieces.tolist() == [6, 6, 0]
+
+
+def test_the_writer_is_asked_with_its_copy(tmp_path):
+    for kind in ("AutoModelForMaskedLM", "AutoTokenizer"):
+        load_pretrained(kind, "zh-small").save_pretrained(tmp_path)
+    texts = ["今天天气很好", "房间很干净，服务也很好。"]   # fine weather; a clean room
+    own, plain = masked_bits(texts)[0], masked_bits(texts, tmp_path)[0]   # a folder is asked as any other model
+    assert (own < plain).all()
+    assert np.allclose(masked_bits(texts, batch_size=5)[0], own, rtol=0.02)
 
 
 # texts
