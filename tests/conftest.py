@@ -93,3 +93,38 @@ def voila(voila_server):
     "A real Voila in a real browser: see tests/browser.py"
     yield voila_server
     voila_server.close()
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory):
+    "name -> a folder with the first two layers of a packaged model, made when it is asked for"
+    from dataset_tutor.models import load_pretrained
+
+    class Cut(dict):
+        def __missing__(self, name):
+            folder = tmp_path_factory.mktemp(name)
+            load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
+            load_pretrained("AutoTokenizer", name).save_pretrained(folder)
+            self[name] = str(folder)
+            return self[name]
+    return Cut()
+
+
+@pytest.fixture(scope="session")
+def films():
+    "Few English reviews, split"
+    from dataset_tutor.acquisition import load_sample
+    from dataset_tutor.cleaning import reviews_en
+    from dataset_tutor.distribution import split
+
+    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
+
+
+@pytest.fixture(scope="session")
+def news():
+    "Few Chinese sentences with entities, split"
+    from dataset_tutor.acquisition import load_sample
+    from dataset_tutor.cleaning import ner_zh
+    from dataset_tutor.distribution import split
+
+    return split(ner_zh()(load_sample("ner-zh", rows=60)), seed=0)

@@ -6,31 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import reviews_en
 from dataset_tutor.core import DataError
-from dataset_tutor.distribution import split
 from dataset_tutor.finetuning import Settings, _attacked_step, _new_model, finetune
 from dataset_tutor.models import load_pretrained
 
 datasets.disable_progress_bars()
 QUICK = dict(epochs=1, batch_size=16, progress=False, device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    "name -> a folder with the first two layers of a packaged model"
-    def cut(name):
-        folder = tmp_path_factory.mktemp(name)
-        load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
-        load_pretrained("AutoTokenizer", name).save_pretrained(folder)
-        return str(folder)
-    return {name: cut(name) for name in ("en-small", "zh-small")}
-
-
-@pytest.fixture(scope="module")
-def films():
-    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
 
 
 class Bare:

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from dataset_tutor import efficient
-from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import ner_zh, reviews_en
 from dataset_tutor.core import DataError, LeakageError
-from dataset_tutor.distribution import part, split
+from dataset_tutor.distribution import part
 from dataset_tutor.efficient import (
     METHODS,
     OnnxModel,
@@ -33,27 +31,6 @@ from dataset_tutor.models import load_pretrained
 
 datasets.disable_progress_bars()
 QUICK = dict(epochs=1, progress=False, device="cpu", freeze_embeddings=True)
-
-
-@pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    "name -> a folder with the first two layers of a packaged model"
-    def cut(name):
-        folder = tmp_path_factory.mktemp(name)
-        load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
-        load_pretrained("AutoTokenizer", name).save_pretrained(folder)
-        return str(folder)
-    return {name: cut(name) for name in ("en-small", "zh-small")}
-
-
-@pytest.fixture(scope="module")
-def films():
-    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
-
-
-@pytest.fixture(scope="module")
-def news():
-    return split(ner_zh()(load_sample("ner-zh", rows=60)), seed=0)
 
 
 @pytest.fixture(scope="module")

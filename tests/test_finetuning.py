@@ -54,19 +54,6 @@ def news():
 
 
 @pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    "name -> a folder with the first two layers of a packaged model"
-    class Cut(dict):
-        def __missing__(self, name):
-            folder = tmp_path_factory.mktemp(name)
-            load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
-            load_pretrained("AutoTokenizer", name).save_pretrained(folder)
-            self[name] = str(folder)
-            return self[name]
-    return Cut()
-
-
-@pytest.fixture(scope="module")
 def tagger(news, shallow):
     return finetune(news, model=shallow["zh-small"], epochs=10, lr=1e-3, seed=0, **QUIET)
 

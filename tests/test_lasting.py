@@ -33,29 +33,8 @@ QUICK = dict(epochs=1, batch_size=16, progress=False, device="cpu", dtype="float
 
 
 @pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    "name -> a folder with the first two layers of a packaged model"
-    def cut(name):
-        folder = tmp_path_factory.mktemp(name)
-        load_pretrained("AutoModel", name, num_hidden_layers=2).save_pretrained(folder)
-        load_pretrained("AutoTokenizer", name).save_pretrained(folder)
-        return str(folder)
-    return {name: cut(name) for name in ("en-small", "zh-small")}
-
-
-@pytest.fixture(scope="module")
-def films():
-    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
-
-
-@pytest.fixture(scope="module")
 def goods():
     return split(reviews_en()(load_sample("reviews-en", rows=70, genre="product")), seed=0)
-
-
-@pytest.fixture(scope="module")
-def news():
-    return split(ner_zh()(load_sample("ner-zh", rows=60)), seed=0)
 
 
 @pytest.fixture(scope="module")

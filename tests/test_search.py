@@ -12,29 +12,13 @@ import numpy as np
 import pytest
 
 from dataset_tutor import search as module
-from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import reviews_en
 from dataset_tutor.core import DataError, LeakageError
 from dataset_tutor.distribution import part, split
-from dataset_tutor.models import load_pretrained
 from dataset_tutor.search import confirm, expected_best, search
 
 datasets.disable_progress_bars()
 pytest.importorskip("optuna")
 SPACE = dict(lr=(1e-5, 1e-3, "log"), epochs=(1, 4), batch_size=[8, 16, 32])
-
-
-@pytest.fixture(scope="module")
-def films():
-    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
-
-
-@pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shallow")
-    load_pretrained("AutoModel", "en-small", num_hidden_layers=2).save_pretrained(folder)
-    load_pretrained("AutoTokenizer", "en-small").save_pretrained(folder)
-    return folder
 
 
 def played(trial, names, parts, s, tokenizer, device, progress, more):
@@ -223,7 +207,8 @@ def test_it_shows_itself_without_markup_of_others(films, play):
 
 
 def test_a_real_search_is_confirmed(films, shallow):
-    found = search(films, dict(lr=(1e-5, 1e-3, "log")), trials=2, model=shallow, epochs=1, progress=False, device="cpu")
+    found = search(films, dict(lr=(1e-5, 1e-3, "log")), trials=2, model=shallow["en-small"], epochs=1, progress=False,
+                   device="cpu")
     table, runs = confirm(found, films, seeds=2, progress=False, device="cpu")
     assert table["settings"].tolist() == ["winner", "defaults"] and len(runs["winner"]) == len(runs["defaults"]) == 2
     assert [r.settings.seed for r in runs["winner"]] == [1, 2] and runs["winner"][0].settings.epochs == 1

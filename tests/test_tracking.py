@@ -5,34 +5,17 @@ import sys
 import datasets
 import pytest
 
-from dataset_tutor.acquisition import load_sample
-from dataset_tutor.cleaning import reviews_en
 from dataset_tutor.core import DataError
-from dataset_tutor.distribution import split
 from dataset_tutor.finetuning import finetune
-from dataset_tutor.models import load_pretrained
 
 datasets.disable_progress_bars()
-
-
-@pytest.fixture(scope="module")
-def films():
-    return split(reviews_en()(load_sample("reviews-en", rows=70)), seed=0)
-
-
-@pytest.fixture(scope="module")
-def shallow(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shallow")
-    load_pretrained("AutoModel", "en-small", num_hidden_layers=2).save_pretrained(folder)
-    load_pretrained("AutoTokenizer", "en-small").save_pretrained(folder)
-    return folder
 
 
 def test_tensorboard_has_what_the_log_has(films, shallow, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     before = dict(os.environ)
-    brief = dict(model=shallow, epochs=2, progress=False, device="cpu")
+    brief = dict(model=shallow["en-small"], epochs=2, progress=False, device="cpu")
     run = finetune(films, out=tmp_path/"run", track="tensorboard", **brief)
     assert dict(os.environ) == before
     events = EventAccumulator(str(tmp_path/"run"/"tensorboard")).Reload()
@@ -46,21 +29,22 @@ def test_tensorboard_has_what_the_log_has(films, shallow, tmp_path):
 def test_who_lacks_a_tracker_is_told_what_to_install(films, shallow, tmp_path, monkeypatch, name, extra):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DataError, match=rf"dataset-tutor\[{extra}\]"):
-        finetune(films, model=shallow, out=tmp_path/"run", track=name)
+        finetune(films, model=shallow["en-small"], out=tmp_path/"run", track=name)
     assert not (tmp_path/"run").exists()
 
 
 def test_a_diary_needs_a_known_name_and_a_folder(films, shallow, tmp_path):
     with pytest.raises(DataError, match="one of tensorboard, wandb, mlflow"):
-        finetune(films, model=shallow, out=tmp_path/"run", track="excel")
+        finetune(films, model=shallow["en-small"], out=tmp_path/"run", track="excel")
     with pytest.raises(DataError, match="needs a folder"):
-        finetune(films, model=shallow, track="mlflow")
+        finetune(films, model=shallow["en-small"], track="mlflow")
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_the_large_ones_write_where_they_are_installed(films, shallow, tmp_path, name):
     pytest.importorskip(name)
-    run = finetune(films, model=shallow, epochs=1, out=tmp_path/"run", track=name, progress=False, device="cpu")
+    run = finetune(films, model=shallow["en-small"], epochs=1, out=tmp_path/"run", track=name, progress=False,
+                   device="cpu")
     if name == "wandb":
         assert list((tmp_path/"run"/"wandb").rglob("*.wandb"))
     else:
