@@ -16,7 +16,7 @@ import numpy as np
 from .cleaning import text_key
 from .columns import guess_lang
 from .core import DataError, add_uids, apply_edits, escape, make_uid, pick_rows, step
-from .deduplication import _contained, _distinct, _near, _some_edits, _weights, similarity
+from .deduplication import _distinct, _holding, _near, _some_edits, _weights, similarity
 from .distribution import SPLITS, _group_columns, part, split
 from .models import default_encoder, embed, need
 from .tagging import CJK
@@ -114,12 +114,9 @@ def _near_text(ledger: _Ledger, keys: list[str], where: list[dict], threshold: f
 # %% ../nbs/41_auditing.ipynb #94f0dacc
 def _inside(inner: list[str], outer: list[str], share: float) -> dict[int, list[int]]:
     "For each inner text the outer ones that hold it: {inner number: outer numbers}."
-    found, left, at = defaultdict(list), list(range(len(inner))), list(range(len(outer)))
-    while left and at:  # an outer text names one inner text at a time
-        hit = _contained([outer[o] for o in at], [inner[i] for i in left], share, least=8)
-        for o, i in hit.items():
-            found[left[i]].append(at[o])
-        left, at = [i for i in left if i not in found], [at[o] for o in hit]
+    found = defaultdict(list)
+    for o, i in zip(*map(np.ndarray.tolist, _holding(outer, inner, share, least=8))):
+        found[i].append(o)
     return found
 
 

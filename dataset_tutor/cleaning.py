@@ -322,24 +322,49 @@ def drop_unknown_labels(
     reasons = {u: f"unknown label {', '.join(map(repr, bad))}" for u, bad in found.items()}
     return pick_rows(ds, [i for i, u in enumerate(plain["uid"]) if u not in reasons]), reasons, {}
 
+# %% ../nbs/20_cleaning.ipynb #e4665001
+def _preference(ds: Dataset, keep: str, text: str, time: str) -> list[int]:
+    "Row numbers, those to keep first."
+    rows = range(len(ds))
+    if keep in ("first", "majority"):
+        return list(rows)
+    if keep == "last":
+        return list(reversed(rows))
+    if keep == "longest":
+        lengths = [len(t or "") for t in ds.with_format(None)[text]]
+        return sorted(rows, key=lengths.__getitem__, reverse=True)
+    if keep != "newest":
+        raise DataError(f"keep={keep!r} is unknown", fix="use 'first', 'last', 'longest', 'newest' or 'majority'")
+    if time not in ds.column_names:
+        raise DataError("there is no such column to tell the newest row by", time, fix="name it with time=")
+    when = ds.with_format(None)[time][:]
+    known = sorted((i for i in rows if when[i] is not None), key=when.__getitem__, reverse=True)
+    return known + [i for i in rows if when[i] is None]
+
+# %% ../nbs/20_cleaning.ipynb #621b920b
+def _wins(votes: Counter, label) -> bool:
+    "Whether more say so than say any other thing."
+    return all(votes[label] > n for said, n in votes.items() if said != label)
+
 # %% ../nbs/20_cleaning.ipynb #b9fcb4e0
 @step
 def drop_duplicates(
     ds: Dataset,
     *,
-    keep: str = "first",  # which row of a group stays: "first" or "longest"
+    keep: str = "first",  # which row of a group: "first", "last", "longest", "newest" or "majority" (of the labels)
     text: str = "text",
     label: str = "label",
+    time: str = "time",  # the column that says when, for keep="newest"
 ) -> Dataset:
     "Keep one row of those that have the same text (by `text_key`) and the same label or spans."
-    if keep not in ("first", "longest"):
-        raise DataError(f"keep={keep!r} is unknown", fix="use 'first' or 'longest'")
+    rank = {i: n for n, i in enumerate(_preference(ds, keep, text, time))}
     labels, uids, reasons = _labels(ds, label, text), ds.with_format(None)["uid"][:], {}
-    texts = ds.with_format(None)[text][:] if keep == "longest" else None
     for rows in _by_key(ds, text).values():
+        votes = Counter(labels[i] for i in rows)
+        sure = [said for said in votes if keep == "majority" and _wins(votes, said)]
         stays: dict = {}
-        for i in rows if texts is None else sorted(rows, key=lambda i: -len(texts[i] or "")):
-            first = stays.setdefault(labels[i], i)
+        for i in sorted(rows, key=lambda i: (labels[i] not in sure, rank[i])):
+            first = stays.setdefault(sure[0] if sure else labels[i], i)
             if first != i:
                 reasons[uids[i]] = f"duplicate of {uids[first]}"
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {}

@@ -644,8 +644,12 @@ def _need_columns(ds, columns: Iterable[str]):
 
 
 def _named(value):
-    "An option as it is written down: of other rows (a test set, say) their number and fingerprint."
-    return f"{len(value)} rows {fingerprint(value)}" if type(value).__name__ == "Dataset" else value
+    """An option as it is written down: other rows (a test set, say) by their number and fingerprint, a function by its
+    name, for its address is another one in each process.
+    """
+    if type(value).__name__ == "Dataset":
+        return f"{len(value)} rows {fingerprint(value)}"
+    return value.__qualname__ if inspect.isfunction(value) else value
 
 
 def _record(name, params, old, new, reasons, notes, began) -> Dataset:
@@ -778,7 +782,7 @@ def _stream_map(ds: IterableDataset, fn: Callable[[dict], dict], tally: _Tally) 
 
 def _stream_record(ds: IterableDataset, name: str, params: dict) -> tuple[IterableDataset, _Tally]:
     "The stream with a record that nobody else has, and the tally that will fill it."
-    out, tally = add_record(ds, name, params), _Tally()
+    out, tally = add_record(ds, name, {k: _named(v) for k, v in params.items()}), _Tally()
     *before, last = _written(out)
     while last.id in _TALLIES:  # another stream went the same way
         last = Record(**{**asdict(last), "id": make_uid(last.id, "again")})

@@ -5,7 +5,6 @@
 # %% ../nbs/25_deduplication.ipynb #0f8f6e9c
 from __future__ import annotations
 
-import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,15 +18,16 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
-from .cleaning import _labels, text_key
-from .core import DataError, Edit, Verb, make_uid, move_spans, pick_rows, progress, step
+from .cleaning import _labels, _preference, _wins, text_key
+from .core import DataError, Edit, make_uid, move_spans, pick_rows, progress, step
 from .models import default_encoder, embed, need
 from .noise import _edited, convert_chinese
 
 # %% auto #0
 __all__ = ['FORMS', 'plant_duplicates', 'similarity', 'shingles', 'Pairs', 'similar_pairs', 'UnionFind', 'chains', 'stars',
-           'group_duplicates', 'drop_near_duplicates', 'drop_near_contradictions', 'decontaminate', 'meaning_pairs',
-           'group_paraphrases', 'drop_paraphrases', 'drop_shared_lines', 'shared_passages', 'drop_shared_passages']
+           'group_duplicates', 'drop_near_duplicates', 'drop_near_contradictions', 'decontaminate', 'group_quotations',
+           'meaning_pairs', 'group_paraphrases', 'drop_paraphrases', 'drop_shared_lines', 'shared_passages',
+           'drop_shared_passages']
 
 # %% ../nbs/25_deduplication.ipynb #38e18a74
 if TYPE_CHECKING:
@@ -487,25 +487,6 @@ def stars(
             centre[i] = i
     return centre
 
-# %% ../nbs/25_deduplication.ipynb #92873afc
-class _Function:
-    "A function as a record names it: without its address, which is another in each process."
-
-    def __init__(self, fn: Callable):
-        self.name = fn.__qualname__ if inspect.isfunction(fn) else repr(fn)
-
-    def __repr__(self):
-        return self.name
-
-
-class _Keyed(Verb):
-    "A step whose option `key` may be a function."
-
-    def told(self, params: dict) -> dict:
-        key = params.get("key")
-        return super().told(params | ({"key": _Function(key)} if callable(key) else {}))
-
-
 # %% ../nbs/25_deduplication.ipynb #cad1ce13
 def _fill_group(ds: Dataset, key_of: np.ndarray, pairs: Pairs, most: int) -> tuple[Dataset, dict, dict]:
     "What a step returns that groups rows: `pairs` are those of their keys; old groups are joined."
@@ -536,7 +517,7 @@ def _fill_group(ds: Dataset, key_of: np.ndarray, pairs: Pairs, most: int) -> tup
     return rest.add_column("group", group, feature=Value("string")), {}, notes
 
 # %% ../nbs/25_deduplication.ipynb #11f47c9c
-@_Keyed
+@step
 def group_duplicates(
     ds: Dataset,
     *,
@@ -555,25 +536,6 @@ def group_duplicates(
     keys, key_of = _distinct(ds.with_format(None)[text][:], key)
     return _fill_group(ds, key_of, _near(keys, threshold, seed), most)
 
-# %% ../nbs/25_deduplication.ipynb #08f383fc
-def _preference(ds: Dataset, keep: str, text: str, time: str) -> np.ndarray:
-    "Row numbers, those to keep first."
-    n = len(ds)
-    if keep in ("first", "majority"):
-        return np.arange(n)
-    if keep == "last":
-        return np.arange(n)[::-1]
-    if keep == "longest":
-        return np.argsort([-len(t or "") for t in ds.with_format(None)[text]], kind="stable")
-    if keep != "newest":
-        raise DataError(f"keep={keep!r} is unknown", fix="use 'first', 'last', 'longest', 'newest' or 'majority'")
-    if time not in ds.column_names:
-        raise DataError("there is no such column to tell the newest row by", time, fix="name it with time=")
-    when = ds.with_format(None)[time][:]
-    known = sorted((i for i in range(n) if when[i] is not None), key=when.__getitem__, reverse=True)
-    return np.array(known + [i for i in range(n) if when[i] is None], dtype=np.int64)
-
-
 # %% ../nbs/25_deduplication.ipynb #f63fd165
 def _votes(key_of: np.ndarray, labels: Sequence, near: Pairs) -> list[Counter]:
     "How often each label is said of a text and its near copies, by number of the text."
@@ -587,18 +549,13 @@ def _votes(key_of: np.ndarray, labels: Sequence, near: Pairs) -> list[Counter]:
         around[b] += own[a]
     return around
 
-
-def _wins(votes: Counter, label) -> bool:
-    "Whether more say so than say any other thing."
-    return all(votes[label] > n for said, n in votes.items() if said != label)
-
 # %% ../nbs/25_deduplication.ipynb #112441b8
 def _stand_in(
-    key_of: np.ndarray, labels: Sequence, near: Pairs, order: np.ndarray, majority: bool
+    key_of: np.ndarray, labels: Sequence, near: Pairs, order: Sequence[int], majority: bool
 ) -> np.ndarray:  # per row the row that stays for it, which may be itself
     "Stars of the rows in their order; rows of two labels are linked only if one of them has the majority around it."
     units: dict[int, dict] = {}   # per text and label the row to keep
-    for i in order.tolist():
+    for i in order:
         if key_of[i] >= 0:
             units.setdefault(int(key_of[i]), {}).setdefault(labels[i], i)
     sure, pairs = set(), list(zip(near.left.tolist(), near.right.tolist()))
@@ -609,7 +566,7 @@ def _stand_in(
     linked = [(x, y) for a, b in pairs for said, x in units[a].items() for other, y in units[b].items()
               if x != y and (said == other or x in sure or y in sure)]
     left, right = np.array(linked, dtype=np.int64).reshape(-1, 2).T
-    by_rank = sorted(order.tolist(), key=lambda i: i not in sure) if sure else order
+    by_rank = sorted(order, key=lambda i: i not in sure) if sure else order
     centre = stars(len(order), Pairs(left, right, np.ones(len(left))), by_rank)
     return np.array([centre[units[k][said]] if k >= 0 else i
                      for i, (k, said) in enumerate(zip(key_of.tolist(), labels))], dtype=np.int64)
@@ -622,7 +579,7 @@ def _drop_others(ds: Dataset, stays: np.ndarray, why: str) -> tuple[Dataset, dic
     return pick_rows(ds, np.flatnonzero(stays == np.arange(len(ds)))), reasons
 
 # %% ../nbs/25_deduplication.ipynb #5b920641
-@_Keyed
+@step
 def drop_near_duplicates(
     ds: Dataset,
     *,
@@ -668,26 +625,29 @@ def drop_near_contradictions(
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {}
 
 # %% ../nbs/25_deduplication.ipynb #5be5e980
-def _contained(texts: Sequence[str], inside: Sequence[str], share: float, least: int = 16) -> dict[int, int]:
-    "Of `texts` those that hold at least such a share of the shingles of one of `inside`: {number: number}."
+def _holding(
+    texts: Sequence[str], inside: Sequence[str], share: float, least: int = 16
+) -> tuple[np.ndarray, np.ndarray]:  # numbers of texts, and of those of `inside` that they hold
+    "Which texts hold at least such a share of the shingles of which of `inside` (those with `least` or more of them)."
     hashes, offsets = shingles(inside, 12)
     of = np.repeat(np.arange(len(inside)), np.diff(offsets)).astype(np.uint64)
     known = np.unique(np.stack([hashes, of]), axis=1)
     _, at, times = np.unique(known[0], return_inverse=True, return_counts=True)
-    known = known[:, times[at] <= 50]   # what many test texts share says nothing about one of them
+    known = known[:, times[at] <= 50]   # what many of them share says nothing about one
     owner = known[1].astype(np.int64)
-    have, found, base = np.bincount(owner, minlength=len(inside)), {}, 0
+    have, outer, inner, base = np.bincount(owner, minlength=len(inside)), [], [], 0
     for block in _blocks(texts):
         new, offsets = shingles(block, 12)
         row = np.repeat(np.arange(len(block)), np.diff(offsets))
         hit, place = _matches(np.searchsorted(known[0], new), np.searchsorted(known[0], new, side="right"))
         held = _distinct_sorted(row[hit] * len(owner) + place)   # a shingle that a text has twice counts once
         pair, count = np.unique(held // len(owner) * len(inside) + owner[held % len(owner)], return_counts=True)
-        for (i, j), c in zip(np.stack(np.divmod(pair, len(inside)), axis=1).tolist(), count.tolist()):
-            if have[j] >= least and c >= share * have[j]:
-                found.setdefault(base + i, j)
+        i, j = np.divmod(pair, len(inside))
+        enough = (have[j] >= least) & (count >= share * have[j])
+        outer.append(base + i[enough])
+        inner.append(j[enough])
         base += len(block)
-    return found
+    return np.concatenate([*outer, np.zeros(0, np.int64)]), np.concatenate([*inner, np.zeros(0, np.int64)])
 
 
 @step
@@ -712,12 +672,33 @@ def decontaminate(
         if a in of_test:
             like.setdefault(b, of_test[a])
     normal = [keys[k] if k >= 0 else "" for k in key_of]
-    within = _contained(normal[len(theirs):], normal[:len(theirs)], threshold)
+    outer, inner = _holding(normal[len(theirs):], normal[:len(theirs)], threshold)
+    within = dict(zip(outer[::-1].tolist(), inner[::-1].tolist()))   # the first of several
     uids, tested = ds.with_format(None)["uid"][:], test.with_format(None)["uid"][:]
     reasons = {uids[i]: f"contains test row {tested[j]}" for i, j in within.items()}
     reasons |= {uids[i]: f"near copy of test row {tested[like[k]]}"
                 for i, k in enumerate(key_of[len(theirs):].tolist()) if k in like}
     return pick_rows(ds, [i for i, u in enumerate(uids) if u not in reasons]), reasons, {"test_rows": len(theirs)}
+
+# %% ../nbs/25_deduplication.ipynb #6e18bec8
+@step
+def group_quotations(
+    ds: Dataset,
+    *,
+    share: float = 0.8,  # of the quoted row's shingles that the other row must hold
+    most: int = 100,  # a component with more different texts is broken into stars
+    text: str = "text",
+) -> Dataset:
+    """Fill `group` for rows of which one holds most of another; groups that exist are joined, never torn.
+
+    Quoted rows of fewer than 13 Chinese characters or 19 letters are not looked for: they may stand anywhere by chance.
+    """
+    _check(share)
+    keys, key_of = _distinct(ds.with_format(None)[text][:])
+    outer, inner = _holding(keys, keys, share, least=8)
+    other = outer != inner
+    pairs = Pairs(outer[other], inner[other], np.full(other.sum(), share))
+    return _fill_group(ds, key_of, pairs, most)
 
 # %% ../nbs/25_deduplication.ipynb #bf43bde0
 def meaning_pairs(

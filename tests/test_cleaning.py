@@ -108,7 +108,7 @@ def test_duplicates_with_other_spans_are_contradictions():
     "call",
     [
         lambda ds: normalize_unicode(ds, width="wide"),
-        lambda ds: drop_duplicates(ds, keep="last"),
+        lambda ds: drop_duplicates(ds, keep="best"),
         lambda ds: drop_contradictions(ds, how="maybe"),
         lambda ds: Recipe(drop_missing),
         lambda ds: drop_missing(ds, text="评论"),

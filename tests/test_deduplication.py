@@ -26,6 +26,7 @@ from dataset_tutor.deduplication import (
     drop_shared_passages,
     group_duplicates,
     group_paraphrases,
+    group_quotations,
     meaning_pairs,
     plant_duplicates,
     shared_passages,
@@ -209,6 +210,17 @@ def test_a_row_that_loses_the_vote_goes_only_beside_one_that_wins_it(some):
         around = [label for u, label in some if similarity(versions[u], versions[w]) >= 0.8 - 1e-6]
         assert similarity(versions[v], versions[w]) >= 0.8 - 1e-6
         assert said == other or all(around.count(other) > around.count(x) for x in {*around} - {other})
+
+
+def test_rows_that_quote_each_other_get_one_group():
+    inner = ["这家酒店的早餐很不错，房间也很干净", "the plot is thin but the actors make up for it"]
+    outer = [f"昨天刚回来。{inner[0]}，下次还会再来住的，值得推荐。", f"My friend said {inner[1]}, and she was right."]
+    some = rows([*outer, *inner, "这家酒店", "nothing to do with them at all, not even a word"])
+    group = group_quotations(some)["group"][:]
+    assert group[0] == group[2] is not None and group[1] == group[3] is not None and group[0] != group[1]
+    assert group[4:] == [None, None]   # too short to be told from chance, and quoted by nobody
+    old = some.add_column("group", [None, "b", "a", "a", None, None])
+    assert group_quotations(old)["group"][:4] == group_quotations(old)["group"][:1] * 4   # joined, never torn
 
 
 @pytest.mark.parametrize(("key", "groups"), [("reader", [0, 1, 0, 3, 4, 5]), ("exact", [0, 1, 2, 3, 4, 5]),
