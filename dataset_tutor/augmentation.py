@@ -10,6 +10,7 @@ import inspect
 import json
 import random
 import re
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial, update_wrapper
@@ -882,13 +883,11 @@ def shuffle_segments(
     rate: float = 0.3,  # share of the segments; a segment is a mention, or what stands between two
 ) -> list[Edit]:
     "The words inside segments are shuffled, so that the tags stay in order (Dai and Adel 2020)."
-    segments, kind = [], ""
-    for a, b, tag in _plain_tokens(text, spans):
-        if tag.startswith("B-") or (tag == "O") != (kind == "O"):
-            segments.append([])
-        kind = tag
-        segments[-1].append((a, b))
-    able = [s for s in segments if len(s) > 1]
+    mentions, segments = sorted((s["start"], s["end"]) for s in spans), defaultdict(list)
+    for a, b, _ in _plain_tokens(text, spans):
+        n = bisect_right(mentions, (a, len(text)))   # so many have begun
+        segments[n, bool(n) and a < mentions[n - 1][1]].append((a, b))
+    able = [s for s in segments.values() if len(s) > 1]
     edits = []
     for units in rng.sample(able, _count(rate, len(able))) if able else []:
         new = rng.sample(units, len(units))

@@ -94,6 +94,17 @@ def test_types_stay_and_tags_come_back(row, name, seed):
         assert [sorted(a) for a, _ in surfaces(child, moved)] == [sorted(a) for a, _ in surfaces(text, spans)]
 
 
+@pytest.mark.parametrize("gap", ["", "，"])
+def test_mentions_that_begin_with_a_sign_are_shuffled_apart(gap):
+    text = f"《红楼梦 新编》{gap}《三国 演义》好看 的 书"
+    spans = [dict(start=a, end=text.index("》", a) + 1, label="BOOK") for a in (0, text.index("《", 1))]
+    seen = {str(shuffle_segments(text, spans=spans, seed=s, rate=1.0)) for s in range(20)}
+    assert len(seen) > 2
+    for t in seen:
+        first, second = t.split("》")[:2]
+        assert sorted(first) == sorted("《红楼梦 新编") and sorted(second) == sorted(f"{gap}《三国 演义")
+
+
 @given(st.text(max_size=60), st.sampled_from(sorted(set(OPERATORS) - {"gazetteer_mentions"})), st.integers(0, 3))
 def test_any_text_has_edits_in_order_inside_it(text, name, seed):
     at = 0
