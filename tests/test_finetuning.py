@@ -567,14 +567,20 @@ LAUNCHED = """
 """
 
 
-def launched(films, model, tmp_path, processes, device):
-    "What each process of a `torchrun` said, and the folder they made."
+# `--multi_gpu` stands for several processes, on a CPU too
+LAUNCHERS = {"torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node"],
+             "accelerate launch": ["accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
+                                   "--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes"]}
+
+
+def launched(films, model, tmp_path, processes, device, launcher="torchrun"):
+    "What each process of a `torchrun` or `accelerate launch` said, and the folder they made."
     films.save_to_disk(str(tmp_path / "rows"))
     script, out = tmp_path / "train.py", tmp_path / "run"
     script.write_text(textwrap.dedent(LAUNCHED))
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
-                           "--standalone", str(script), str(tmp_path / "rows"), model, str(out),
-                           device], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
+    done = subprocess.run([sys.executable, "-m", *LAUNCHERS[launcher], str(processes), str(script),
+                           str(tmp_path / "rows"), model, str(out), device],
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
                           capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(Path(f"{out}-{i}.json").read_text()) for i in range(processes)], out
@@ -594,6 +600,12 @@ def test_two_processes_train_one_model(films, shallow, tmp_path):
     assert alone.fingerprint == run.fingerprint  # the same run, whatever the number of processes
     assert said[0]["log"][0]["loss"] == pytest.approx(alone.log[0]["loss"], rel=0.1)
     assert not (out / "checkpoints").exists()
+
+
+def test_accelerate_launch_does_the_same(films, shallow, tmp_path):
+    said, out = launched(films, shallow["en-small"], tmp_path, 2, "cpu", "accelerate launch")
+    assert [s["notes"]["processes"] for s in said] == [2, 2] and said[0]["score"] == said[1]["score"]
+    assert load_run(out, device="cpu").metrics.score == said[0]["score"]
 
 
 @on_cuda
