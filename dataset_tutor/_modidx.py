@@ -2517,6 +2517,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'dataset_tutor.monitor._monitor_table': ('monitor.html#_monitor_table', 'dataset_tutor/monitor.py'),
                                        'dataset_tutor.monitor._outcomes': ('monitor.html#_outcomes', 'dataset_tutor/monitor.py'),
                                        'dataset_tutor.monitor._pace': ('monitor.html#_pace', 'dataset_tutor/monitor.py'),
+                                       'dataset_tutor.monitor._pairs': ('monitor.html#_pairs', 'dataset_tutor/monitor.py'),
                                        'dataset_tutor.monitor._predicted': ('monitor.html#_predicted', 'dataset_tutor/monitor.py'),
                                        'dataset_tutor.monitor._span_of_time': ('monitor.html#_span_of_time', 'dataset_tutor/monitor.py'),
                                        'dataset_tutor.monitor._state': ('monitor.html#_state', 'dataset_tutor/monitor.py'),
