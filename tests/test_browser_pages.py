@@ -91,6 +91,17 @@ LIVE = {
     "effects": lambda: viz.plot_effects([dict(name=h, difference=0.01, low=0, high=0.1) for h in HOSTILE]),
     "drift": drifted,
     "words": lambda: plot_words(rows(), "label"),
+    "clusters": lambda: maps.plot_clusters(rows()),
+    "overlap": lambda: maps.plot_overlap(rows()),
+    "entities": lambda: maps.plot_entities(rows().add_column("spans", [[dict(start=0, end=9, label=h)]
+                                                                       for h in HOSTILE * 2])),
+    "agreement": lambda: figures.plot_agreement(pd.DataFrame([dict(one=a, other=b, items=3, value=len(a) / 99)
+                                                              for a in HOSTILE[:5] for b in HOSTILE[:5] if a < b])),
+    "issues": lambda: figures.plot_label_issues(pd.DataFrame(dict(text=HOSTILE, given=HOSTILE, suggested=HOSTILE[::-1],
+                                                                  quality=np.linspace(0, 0.4, 10)))),
+    "cartography": lambda: figures.plot_cartography(pd.DataFrame(dict(
+        text=HOSTILE, label=HOSTILE, confidence=np.linspace(0, 1, 10), variability=np.linspace(0, 0.3, 10),
+        correctness=np.linspace(0, 1, 10)))),
 }
 
 
