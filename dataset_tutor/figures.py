@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import DataError, escape
-from .maps import LivePicture, _marked, _number, _plain, _title_name
+from .maps import LivePicture, _hover, _marked, _number, _plain, _title_name
 from .models import need
 from .visualization import (COLOURS, Shown, _bare, _draw, _ink_on, _percent, _short, _text_colour, _tint,
                                          metric_name, name_lines)
@@ -117,7 +117,21 @@ def plot_agreement(
     note = (f"{len(table):,} pairs, {table['items'].min():,} to {table['items'].max():,} shared items · lowest: "
             f"{_title_name(low['one'])} and {_title_name(low['other'])} {low['value']:.2f} · empty: none shared")
     alt = f"Matrix of {len(names)} annotators. {title}. {note}"
-    return _draw(_paint_agreement(values, names), title, note, alt, names, 0.9 + 0.34 * len(names))
+    return _draw(_paint_agreement(values, names), title, note, alt, names, 0.9 + 0.34 * len(names),
+                 shown=_agreement_shown(table, values, names, what))
+
+# %% ../nbs/63_figures.ipynb #2ea61b74
+def _agreement_shown(table: pd.DataFrame, values: np.ndarray, names: list[str], what: str) -> Shown:
+    "The same matrix for a live picture; None where two annotators share no item."
+    items = {frozenset(p): int(n) for *p, n in zip(table["one"], table["other"], table["items"])}
+    rows = []
+    for (i, j), v in np.ndenumerate(values):
+        n = items.get(frozenset((names[i], names[j])), 0)
+        known = i != j and np.isfinite(v)
+        rows.append(dict(name=names[i], other=names[j], value=float(v) if known else None, count=n,
+                         text=f"{v:.2f}" if known and len(names) <= 14 else "",
+                         said=f"{what} {v:.2f}, {n:,} shared items" if known else ""))
+    return Shown("matrix", rows, limits=(-1, 1))
 
 # %% ../nbs/63_figures.ipynb #2428ff76
 def _paint_agreement(values: np.ndarray, names: list[str]):
@@ -164,7 +178,22 @@ def plot_label_issues(
     said = "; ".join(f"{_title_name(k)} {v:,}" for k, v in shown.items())
     names = [_plain(k, 30) for k in shown.index]
     paint = _paint_issues(quality, shown, names, wrong)
-    return _draw(paint, title, note, f"Curve and bars. {title}. {note}. {said}", names, 2.4 + 0.12 * len(shown))
+    return _draw(paint, title, note, f"Curve and bars. {title}. {note}. {said}", names, 2.4 + 0.12 * len(shown),
+                 shown=_issue_shown(table, what, shown, wrong))
+
+# %% ../nbs/63_figures.ipynb #9d40f8c3
+def _issue_shown(table: pd.DataFrame, what: pd.Series, counts: pd.Series, wrong: np.ndarray | None) -> Shown:
+    "Both panels for a live picture, with each doubted row under the pointer."
+    text = table["text"] if "text" in table else [""] * len(table)
+    red = np.ones(len(table), dtype=bool) if wrong is None else wrong
+    line = "vermilion" if wrong is None else "grey"
+    dots = [dict(x=i, y=float(q), text=t, said=f"{_short(w, 60)}: probability {q:.3f}", line=line,
+                 hue="vermilion" if r else "grey")
+            for i, (q, t, w, r) in enumerate(zip(table["quality"], text, what, red), 1)]
+    bars = [dict(name=k, value=int(n), said=f"{n:,} of {len(table):,}") for k, n in counts.items()]
+    return Shown("beside", [dict(panel="probability that the given label is right",
+                                 shown=Shown("dots", dots, "place in the list")),
+                            dict(panel="what is taken for what", shown=Shown("bars", bars))])
 
 # %% ../nbs/63_figures.ipynb #368ac32a
 def _paint_issues(quality: np.ndarray, shown, names: list[str], wrong: np.ndarray | None):
@@ -217,14 +246,22 @@ def plot_drift(
     texts = [] if some is None else [_plain(w, 16) for w in some["word"]]
     paint = _paint_drift(table, rings.to_numpy(), each, some, texts)
     height = 0.75 + 0.36 * max(len(table), 0 if some is None else len(some) * 0.75)
-    return _draw(paint, title, note, f"Bars. {title}. {said}", texts, height, shown=_drift_table(table, rings))
+    return _draw(paint, title, note, f"Bars. {title}. {said}", texts, height, shown=_drift_shown(table, rings, some))
 
-
-def _drift_table(table, rings) -> Shown:
+# %% ../nbs/63_figures.ipynb #51b7e2aa
+def _drift_shown(table, rings, some) -> Shown:
+    "The bars, and beside them the words, for a live picture."
     rows = [dict(name=r["what"], value=float(s), hue="vermilion" if ring else "grey",
                  said=f"distance {r['distance']:.3f}, p {r['p']:.3g}")
             for (_, r), s, ring in zip(table.iterrows(), _surprise(table), rings)]
-    return Shown("bars", rows, "how rare by chance: -log10 p")
+    bars = Shown("bars", rows, "how rare by chance: -log10 p")
+    if some is None:
+        return bars
+    words = [dict(name=w, value=b, low=min(a, b), high=max(a, b), hue="vermilion", line="grey",
+                  said=f"{a:.2f} old, {b:.2f} new of 1,000 words")
+             for w, a, b in zip(some["word"], *(1_000 * some[c].astype(float) for c in ("old", "new")))]
+    words = Shown("intervals", words, "of 1,000 words; the dot is the new share")
+    return Shown("beside", [dict(panel="how surely they differ", shown=bars), dict(panel="words", shown=words)])
 
 
 def _surprise(table) -> np.ndarray:
@@ -419,16 +456,29 @@ def plot_cartography(
              for i, r in enumerate(worst, 1)] if "text" in table else []
     shown = np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
     paint = _paint_cartography(c, v, table["correctness"].to_numpy(float), shown, worst if lines else [], lines)
-    return _draw(paint, title, note, f"Scatter plot. {title}. Named: {len(lines)}", lines, 3.6 + 0.25 * len(lines))
+    return _draw(paint, title, note, f"Scatter plot. {title}. Named: {len(lines)}", lines, 3.6 + 0.25 * len(lines),
+                 shown=_cartography_shown(table, shown, text, label))
+
+# %% ../nbs/63_figures.ipynb #f06c93d8
+def _cartography_shown(table: pd.DataFrame, at: np.ndarray, text: list, label: list) -> Shown:
+    "The dots for a live picture, with each row under the pointer."
+    c, v, right = (table[k].to_numpy(float) for k in ("confidence", "variability", "correctness"))
+    dots = [dict(x=v[i], y=c[i], value=right[i], text=text[i], row=int(i),
+                 said=(f"{_short(label[i], 30)}: " if label[i] != "" else "") +
+                 f"probability {c[i]:.2f} ± {v[i]:.2f}, right in {_percent(right[i], 1)} · row {i}") for i in at]
+    return Shown("dots", dots, "variability: standard deviation of the probability", "confidence: its mean")
 
 # %% ../nbs/63_figures.ipynb #d2283aeb
+_MIDDLE = "#B8B8B8"  # right as often as wrong
+
+
 def _paint_cartography(c, v, right, shown, worst, lines: list[str]):
     def paint(fig):
         from matplotlib.colors import LinearSegmentedColormap
 
         cells = fig.add_gridspec(2, 1, height_ratios=[3.5, 0.25 * len(lines) + 0.05])
         ax, foot = fig.add_subplot(cells[0]), fig.add_subplot(cells[1])
-        shades = LinearSegmentedColormap.from_list("right", [COLOURS["vermilion"], "#B8B8B8", COLOURS["blue"]])
+        shades = LinearSegmentedColormap.from_list("right", [COLOURS["vermilion"], _MIDDLE, COLOURS["blue"]])
         ax.scatter(v[shown], c[shown], c=right[shown], cmap=shades, vmin=0, vmax=1, alpha=0.7, lw=0,
                    s=float(np.clip(6_000 / len(shown), 5, 30)))
         low, high = c[shown].min(), c[shown].max()
@@ -568,13 +618,22 @@ def _paint_images(arrays: list, names: list[str], bad: list, across: int):
 # %% ../nbs/63_figures.ipynb #1c2ff26b
 def _said(value: object, width: int = 40) -> str:
     "A name from the data for Plotly."
-    return _marked(_short(value, width)) if value else ""
+    return _marked(_short(value, width)) if value not in (None, "") else ""
+
+
+def _told(row: dict, otherwise: str) -> str:
+    "What the pointer says of a mark: the row's text, or its name, and what is known of it."
+    said = _said(row.get("said", otherwise), 200)
+    if str(row.get("text") or "").strip():
+        return f"{_hover(str(row['text']))}<br>{said}"
+    name = _said(row.get("name"))
+    return f"{name}: {said}" if name else said
 
 
 def _live_panels(rows: list[dict], down: bool = False):
     "A figure with a panel for each group, and (panel's place, its rows)."
     (subplots,) = need("plotly.subplots", extra="plot")
-    names = list(dict.fromkeys(str(r.get("panel", "")) for r in rows))
+    names = list(dict.fromkeys(str(r.get("panel", "")) for r in rows)) or [""]
     size = dict(rows=len(names), cols=1) if down else dict(rows=1, cols=len(names))
     fig = subplots.make_subplots(**size, subplot_titles=[_said(n) if n else "" for n in names], shared_xaxes=down)
     parts = [[r for r in rows if str(r.get("panel", "")) == n] for n in names]
@@ -582,21 +641,27 @@ def _live_panels(rows: list[dict], down: bool = False):
     return fig, list(zip(places, parts))
 
 # %% ../nbs/63_figures.ipynb #6ec5c305
+def _add_bars(fig, shown: Shown, place: dict, names: bool = True):
+    rows, colours = shown.rows, [COLOURS[r.get("hue", "blue")] for r in shown.rows]
+    limits = shown.limits or (0, 1.05 * (max((r["value"] for r in rows), default=1) or 1))
+    fig.add_bar(x=[r["value"] for r in rows], y=list(range(len(rows))), orientation="h", marker=dict(color=colours),
+                hovertext=[_told(r, f"{r['value']:.3g}, {r.get('count', 0):,}") for r in rows],
+                hovertemplate="%{hovertext}<extra></extra>", **place)
+    fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 22) for r in rows],
+                     autorange="reversed", showticklabels=names, **place)
+    fig.update_xaxes(title_text=_said(shown.x), range=limits, **place)
+
+
 def _live_bars(shown: Shown):
     fig, parts = _live_panels(shown.rows)
     most = max((r["value"] for r in shown.rows), default=1) or 1
     for i, (place, rows) in enumerate(parts):
         again = i > 0 and [r["name"] for r in rows] == [r["name"] for r in parts[0][1]]
-        said = [f"{_said(r['name'])}: " + r.get("said", f"{r['value']:.3g}, {r.get('count', 0):,}") for r in rows]
-        fig.add_bar(x=[r["value"] for r in rows], y=list(range(len(rows))), orientation="h", hovertext=said,
-                    hovertemplate="%{hovertext}<extra></extra>",
-                    marker=dict(color=[COLOURS[r.get("hue", "blue")] for r in rows]), **place)
-        fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 22) for r in rows],
-                         autorange="reversed", showticklabels=not again, **place)
-        fig.update_xaxes(title_text=_said(shown.x), range=[0, 1.05 * most], **place)
+        _add_bars(fig, shown._replace(rows=rows, limits=shown.limits or (0, 1.05 * most)), place, not again)
     return fig
 
 
+# %% ../nbs/63_figures.ipynb #5b0de1f7
 def _live_steps(shown: Shown):
     fig, parts = _live_panels(shown.rows, down=True)
     for place, rows in parts:
@@ -613,34 +678,93 @@ def _live_matrix(shown: Shown):
     (go,) = need("plotly.graph_objects", extra="plot")
     down = list(dict.fromkeys(r["name"] for r in shown.rows))
     across = list(dict.fromkeys([*down, *(r["other"] for r in shown.rows)]))
-    cells = {(r["name"], r["other"]): r for r in shown.rows}
-    grid = [[cells.get((a, b)) for b in across] for a in down]
-    text = [[f"{c['count']:,}" if c else "" for c in line] for line in grid]
-    said = [[f"{_said(c['name'])}, {_said(c['other'])}: {c['count']:,} ({_percent(c['value'], 100)})" if c else ""
-             for c in line] for line in grid]
-    fig = go.Figure(go.Heatmap(z=[[c["value"] if c else None for c in line] for line in grid], text=text,
-                               texttemplate="%{text}", hovertext=said, hovertemplate="%{hovertext}<extra></extra>",
-                               colorscale=[[0, "#FFFFFF"], [1, COLOURS["blue"]]], zmin=0, zmax=100, showscale=False))
-    fig.update_xaxes(title_text=_said(shown.x), tickvals=list(range(len(across))), side="top",
-                     ticktext=[_said(b, 14) for b in across])
-    fig.update_yaxes(title_text=_said(shown.y), tickvals=list(range(len(down))), autorange="reversed",
-                     ticktext=[_said(a, 22) for a in down])
+    low, high = shown.limits or (0, 100)
+    fig = go.Figure()
+    for hue in dict.fromkeys(r.get("hue", "blue") for r in shown.rows):
+        cells = {(r["name"], r["other"]): r for r in shown.rows if r.get("hue", "blue") == hue}
+        fig.add_heatmap(**_cells([[cells.get((a, b)) for b in across] for a in down]), zmin=low, zmax=high,
+                        colorscale=_shades(hue, low < 0), texttemplate="%{text}", showscale=False,
+                        hovertemplate="%{hovertext}<extra></extra>", hoverongaps=False)
+    fig.update_xaxes(title_text=_said(shown.x), tickvals=list(range(len(across))), side="top", showgrid=False,
+                     zeroline=False, ticktext=[_said(b, 14) for b in across])
+    fig.update_yaxes(title_text=_said(shown.y), tickvals=list(range(len(down))), autorange="reversed", showgrid=False,
+                     ticktext=[_said(a, 22) for a in down], zeroline=False)
     return fig
+
+
+# %% ../nbs/63_figures.ipynb #c83f4a92
+def _cells(grid: list[list[dict | None]]) -> dict:
+    "What a heat map needs of cells: value, what stands in it, what the pointer says."
+    def said(c):
+        more = c.get("said", f"{c['count']:,} ({_percent(c['value'] or 0, 100)})")
+        return f"{_said(c['name'])}, {_said(c['other'])}: {_said(more, 200)}" if more else ""
+    return dict(z=[[c["value"] if c else None for c in line] for line in grid],
+                text=[[c.get("text", f"{c['count']:,}") if c else "" for c in line] for line in grid],
+                hovertext=[[said(c) if c else "" for c in line] for line in grid])
+
+
+def _shades(hue: str, both: bool) -> list:
+    "From white to a colour; with values below zero from vermilion over white."
+    return [[0, COLOURS["vermilion"]], [0.5, "#FFFFFF"], [1, COLOURS[hue]]] if both else \
+        [[0, "#FFFFFF"], [1, COLOURS[hue]]]
+
+# %% ../nbs/63_figures.ipynb #a90e6d35
+def _add_intervals(fig, shown: Shown, place: dict):
+    rows = shown.rows
+    for i, r in enumerate(rows):
+        colour, v = COLOURS[r.get("hue", "blue")], r["value"]
+        more = f", {r['count']:,} votes" if "count" in r else ""
+        bar = dict(type="data", symmetric=False, array=[r["high"] - v], arrayminus=[v - r["low"]])
+        fig.add_scatter(x=[v], y=[i], mode="markers", marker=dict(color=colour, size=10),
+                        error_x=bar | dict(color=COLOURS[r.get("line", r.get("hue", "blue"))]),
+                        hovertext=[_told(r, f"{v:.3f} ({r['low']:.3f} to {r['high']:.3f}){more}")],
+                        hovertemplate="%{hovertext}<extra></extra>", **place)
+    fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 34) for r in rows],
+                     autorange="reversed", **place)
+    fig.update_xaxes(title_text=_said(shown.x, 120), range=shown.limits, **place)
 
 
 def _live_intervals(shown: Shown):
     (go,) = need("plotly.graph_objects", extra="plot")
-    fig, rows = go.Figure(), shown.rows
-    for i, r in enumerate(rows):
-        colour, v = COLOURS[r.get("hue", "blue")], r["value"]
-        more = f", {r['count']:,} votes" if "count" in r else ""
-        fig.add_scatter(x=[v], y=[i], mode="markers", marker=dict(color=colour, size=10),
-                        error_x=dict(type="data", symmetric=False, array=[r["high"] - v], arrayminus=[v - r["low"]]),
-                        hovertext=[f"{_said(r['name'])}: {v:.3f} ({r['low']:.3f} to {r['high']:.3f}){more}"],
-                        hovertemplate="%{hovertext}<extra></extra>")
-    fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=[_said(r["name"], 34) for r in rows],
-                     autorange="reversed")
-    fig.update_xaxes(title_text=_said(shown.x, 120))
+    fig = go.Figure()
+    _add_intervals(fig, shown, {})
+    return fig
+
+# %% ../nbs/63_figures.ipynb #e4d2905b
+def _add_dots(fig, shown: Shown, place: dict):
+    rows = shown.rows
+    draw = fig.add_scatter if len(rows) <= 10_000 else fig.add_scattergl  # the second needs a graphics card
+    if rows and "value" in rows[0]:
+        shades = [[0, COLOURS["vermilion"]], [0.5, _MIDDLE], [1, COLOURS["blue"]]]
+        look = dict(color=[r["value"] for r in rows], colorscale=shades, cmin=0, cmax=1)
+    else:
+        look = dict(color=[COLOURS[r.get("hue", "blue")] for r in rows])
+    line = rows[0].get("line") if rows else None
+    draw(x=[r["x"] for r in rows], y=[r["y"] for r in rows], mode="lines+markers" if line else "markers",
+         line=dict(color=COLOURS[line or "grey"], width=2), marker=look | dict(size=7, opacity=0.75),
+         customdata=[r.get("row", i) for i, r in enumerate(rows)], hovertext=[_told(r, "") for r in rows],
+         hovertemplate="%{hovertext}<extra></extra>", **place)
+    fig.update_xaxes(title_text=_said(shown.x, 120), **place)
+    fig.update_yaxes(title_text=_said(shown.y, 120), **place)
+
+
+def _live_dots(shown: Shown):
+    (go,) = need("plotly.graph_objects", extra="plot")
+    fig = go.Figure()
+    _add_dots(fig, shown, {})
+    return fig
+
+# %% ../nbs/63_figures.ipynb #b7c1385e
+_ADD = {"bars": _add_bars, "intervals": _add_intervals, "dots": _add_dots}
+
+
+def _live_beside(shown: Shown):
+    "Pictures of different marks in one row."
+    (subplots,) = need("plotly.subplots", extra="plot")
+    fig = subplots.make_subplots(rows=1, cols=len(shown.rows), horizontal_spacing=0.2,
+                                 subplot_titles=[_said(r["panel"], 60) for r in shown.rows])
+    for i, r in enumerate(shown.rows, 1):
+        _ADD[r["shown"].mark](fig, r["shown"], dict(row=1, col=i))
     return fig
 
 # %% ../nbs/63_figures.ipynb #f22ffbc4
@@ -665,8 +789,17 @@ def _live_lines(shown: Shown):
     return fig
 
 
+# %% ../nbs/63_figures.ipynb #7e15dc40
 _LIVE = {"bars": _live_bars, "steps": _live_steps, "lines": _live_lines, "matrix": _live_matrix,
-         "intervals": _live_intervals}
+         "intervals": _live_intervals, "dots": _live_dots, "beside": _live_beside}
+
+
+def _tall(shown: Shown) -> int:
+    "Pixels from top to bottom."
+    if shown.mark == "beside":
+        return max(_tall(r["shown"]) for r in shown.rows)
+    panels, names = ({str(r.get(k, "")) for r in shown.rows} for k in ("panel", "name"))
+    return {"lines": 420, "steps": 160 + 160 * len(panels), "dots": 480}.get(shown.mark, 200 + 34 * len(names))
 
 # %% ../nbs/63_figures.ipynb #40f30130
 class Live(LivePicture):
@@ -679,23 +812,21 @@ class Live(LivePicture):
     def figure(self):
         "A `plotly.graph_objects.Figure`."
         shown = self.still.shown
-        fig, tall = _LIVE[shown.mark](shown), {"lines": 420, "steps": 160}.get(shown.mark, 0)
-        panels = len({r.get("panel", "") for r in shown.rows})
-        names = len({str(r.get("name", "")) for r in shown.rows})
-        height = {"lines": tall, "steps": 160 + tall * panels}.get(shown.mark, 200 + 34 * names)
+        fig = _LIVE[shown.mark](shown)
         title = dict(text=_said(self.still.title, 200), subtitle=dict(text=_said(self.still.note, 200)))
-        fig.update_layout(template="plotly_white", title=title, title_automargin=True, height=height,
-                          showlegend=shown.mark == "lines", margin=dict(l=20, r=20, b=20),
+        fig.update_layout(template="plotly_white", title=title, title_automargin=True, height=_tall(shown),
+                          showlegend=shown.mark == "lines", margin=dict(l=20, r=48, b=20),
+                          font=dict(color=COLOURS["ink"]), modebar=dict(orientation="v"),
                           hoverlabel=dict(align="left", bgcolor="white"))
         return fig
 
 
 def live(
-    picture: Figure,  # of `plot_labels`, `plot_lengths`, `plot_confusion`, `plot_training`, `plot_curves` and others
+    picture: Figure,  # of `plot_labels`, `plot_clusters`, `plot_agreement`, `plot_cartography` and others
 ) -> Live:
     "The same picture, live: from the table that it was drawn from. Raises `DataError` for one that has no twin."
     if getattr(picture, "shown", None) is None:
         raise DataError("this picture keeps no table to draw it live from",
-                        fix="give a picture of labels, lengths, words, confusion, scores, training, curves or drift")
+                        fix="live_map draws a live map; word clouds, images and pictures of your own have no twin")
     need("plotly.graph_objects", extra="plot")
     return Live(picture)

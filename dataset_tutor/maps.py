@@ -391,7 +391,19 @@ def plot_clusters(
     names = [_plain(t, 38) for t in shown["text"]]
     alt = f"Bar chart. {title}. {note}. Rows of the largest clusters: " + (", ".join(map(str, shown["rows"])) or "none")
     paint = _paint_clusters(shown, names, against[:top])
-    return _draw(paint, title, note, alt, [*names, *(x for v in shown["labels"] for x in v)], 0.35 + 0.3 * len(shown))
+    return _draw(paint, title, note, alt, [*names, *(x for v in shown["labels"] for x in v)], 0.35 + 0.3 * len(shown),
+                 shown=Shown("bars", _cluster_rows(shown, against), "rows in the cluster"))
+
+# %% ../nbs/62_maps.ipynb #3b9a60e1
+def _cluster_rows(shown: pd.DataFrame, against: np.ndarray) -> list[dict]:
+    "The clusters for a live picture: one text of each, and what its rows have in common."
+    def more(r):
+        said = [f"{r['rows']:,} rows", "the same text" if r["texts"] == 1 else f"{r['texts']:,} texts"]
+        said += [f"{what}: {', '.join(_short(v, 30) for v in r[c][:6])}"
+                 for what, c in (("label", "labels"), ("in", "parts")) if len(r[c])]
+        return ", ".join(said)
+    return [dict(name=r["text"], text=r["text"], value=int(r["rows"]), hue="vermilion" if a else "blue", said=more(r))
+            for (_, r), a in zip(shown.iterrows(), against)]
 
 # %% ../nbs/62_maps.ipynb #4ae40baf
 def _paint_clusters(shown: pd.DataFrame, names: list[str], against: np.ndarray):
@@ -429,7 +441,8 @@ def plot_overlap(
     said = "; ".join(f"{p} in {q}: " + ", ".join(f"{_plain(k, 22)} {counts.get((p, q, k), 0):,}" for k in kinds)
                      for p, q in pairs)
     paint = _paint_overlap(pairs, kinds, counts, sizes)
-    return _draw(paint, title, note, f"Bar chart. {title}. {said}", kinds, 0.55 + 0.32 * len(kinds))
+    return _draw(paint, title, note, f"Bar chart. {title}. {said}", kinds, 0.55 + 0.32 * len(kinds),
+                 shown=_overlap_shown(pairs, kinds, counts, sizes))
 
 
 def _paint_overlap(pairs: list[tuple[str, str]], kinds: list[str], counts: Mapping, sizes: Mapping[str, int]):
@@ -437,7 +450,7 @@ def _paint_overlap(pairs: list[tuple[str, str]], kinds: list[str], counts: Mappi
         axes = fig.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
         fig.get_layout_engine().set(wspace=0.06, w_pad=0.06)
         share = {(p, q): [100 * counts.get((p, q, k), 0) / sizes[p] for k in kinds] for p, q in pairs}
-        longest = max(5, *(v for s in share.values() for v in s))  # a bar for next to nothing is to look like it
+        longest = _longest([v for s in share.values() for v in s])
         for ax, (p, q) in zip(axes, pairs):
             ax.barh(range(len(kinds)), share[p, q], color=COLOURS["vermilion"], height=0.66)
             for i, k in enumerate(kinds):
@@ -452,6 +465,19 @@ def _paint_overlap(pairs: list[tuple[str, str]], kinds: list[str], counts: Mappi
             _bare(ax, "l")
         axes[0].invert_yaxis()
     return paint
+
+# %% ../nbs/62_maps.ipynb #84dd02f7
+def _overlap_shown(pairs, kinds: list[str], counts: Mapping, sizes: Mapping[str, int]) -> Shown:
+    "The same counts for a live picture."
+    rows = [dict(panel=f"{p}, found in {q}", name=k, value=100 * n / sizes[p], count=n, hue="vermilion",
+                 said=f"{n:,} of {sizes[p]:,} {p} rows ({_percent(n, sizes[p])})")
+            for p, q in pairs for k in kinds for n in [int(counts.get((p, q, k), 0))]]
+    return Shown("bars", rows, "% of the rows", limits=(0, 1.05 * _longest([r["value"] for r in rows])))
+
+
+def _longest(shares: Sequence[float]) -> float:
+    "Where the axis of shares ends: a bar for next to nothing is to look like it."
+    return max(5, *shares)
 
 # %% ../nbs/62_maps.ipynb #90e207f2
 def cooccurrence(
@@ -505,7 +531,7 @@ def plot_cooccurrence(
     rows = [dict(name=a, other=b, value=100 * cells[a, b]["share"], count=int(cells[a, b]["both"]))
             for a in names for b in names if a != b]
     return _draw(paint, title, note, f"Matrix. {title}. {said}", names, 0.6 + 0.5 * len(names),
-                 shown=Shown("matrix", rows, "that also have", "rows of"))
+                 shown=Shown("matrix", rows, "that also have", "rows of", (0, max([1, *(r["value"] for r in rows)]))))
 
 # %% ../nbs/62_maps.ipynb #0529c1a6
 def _paint_cooccurrence(names: list[str], total: Mapping[str, int], cells: Mapping):
@@ -576,7 +602,7 @@ def plot_entities(
                      for _, r in shown.iterrows()) or "no types"
     paint = _paint_entities(shown, tops)
     return _draw(paint, title, note, f"Bar chart with lengths. {title}. {said}", [*tops, *shown["type"]],
-                 0.65 + 0.34 * len(shown))
+                 0.65 + 0.34 * len(shown), shown=_entity_shown(shown))
 
 
 def _mentions(found: Sequence[tuple[str, int]], room: int) -> str:
@@ -592,6 +618,19 @@ def _mentions(found: Sequence[tuple[str, int]], room: int) -> str:
         out = more
     return out
 
+# %% ../nbs/62_maps.ipynb #c5527b1e
+def _entity_shown(shown: pd.DataFrame) -> Shown:
+    "Mentions and lengths for a live picture; what stands beside them in the still one is under the pointer."
+    lines = [r for _, r in shown.iterrows()]
+    ends = ["median length", "shortest 5 %", "longest 5 %"]
+    mentions = [dict(name=r["type"], value=int(r["mentions"]), said=f"{r['mentions']:,} mentions, {r['different']:,} "
+                     "different: " + " · ".join(f"{_short(m, 28)} {n:,}" for m, n in r["top"])) for r in lines]
+    lengths = [dict(name=r["type"], value=middle, low=low, high=high, line="grey",
+                    said=f"median {middle:g} characters, nine of ten {low:g} to {high:g}")
+               for r in lines for middle, low, high in [[float(r[c]) for c in ends]]]
+    most = max((r["high"] for r in lengths), default=1)
+    return Shown("beside", [dict(panel="mentions", shown=Shown("bars", mentions)),
+                            dict(panel="characters", shown=Shown("intervals", lengths, limits=(0, 1.05 * most)))])
 
 # %% ../nbs/62_maps.ipynb #d16b4f89
 def _paint_entities(shown: pd.DataFrame, tops: list[str]):
@@ -701,8 +740,9 @@ class LiveMap(LivePicture):
         title, note = _map_finding(t, self.by, self.groups), _map_note(t)
         fig.update_layout(template="plotly_white", title=dict(text=_marked(title), subtitle=dict(text=_marked(note))),
                           xaxis=dict(visible=False), yaxis=dict(visible=False), dragmode="lasso",
-                          legend=dict(orientation="h", y=-0.05), margin=dict(l=20, r=20, t=90, b=20),
-                          title_automargin=True, hoverlabel=dict(align="left", bgcolor="white"))
+                          legend=dict(orientation="h", y=-0.05), margin=dict(l=20, r=48, t=90, b=20),
+                          title_automargin=True, modebar=dict(orientation="v"),
+                          hoverlabel=dict(align="left", bgcolor="white"))
         return fig
 
 

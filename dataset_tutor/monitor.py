@@ -648,15 +648,15 @@ W .dt-matrix tr{display:table-row} W .dt-matrix tbody{display:table-row-group}
 W .dt-matrix thead{display:table-header-group;position:static;width:auto;height:auto;clip-path:none}
 W .dt-matrix td,W .dt-matrix th{display:table-cell;border:0;padding:2px 3px;vertical-align:middle;
  text-align:center!important;overflow-wrap:anywhere}
-W .dt-matrix tbody th{text-align:right!important} W .dt-matrix tbody tr:hover{background:none}
+W .dt-matrix tbody th{text-align:right!important;white-space:nowrap} W .dt-matrix tbody tr:hover{background:none}
 W .dt-matrix button,W .dt-matrix span.dt-cell{display:block;min-width:6em;width:100%;padding:.3em;border-radius:3px;
  border:1px solid var(--dt-rule);background:color-mix(in srgb,var(--k) var(--share),var(--dt-paper));
  color:var(--dt-ink);font-variant-numeric:tabular-nums}
 W .dt-matrix button[aria-pressed=true]{outline:3px solid var(--dt-accent);outline-offset:0;font-weight:700}
-W .dt-pairs{display:none}
-@container (max-width:620px){
+W .dt-many button,W .dt-many span.dt-cell{min-width:2.6em} W .dt-many th{font-size:.85em} W .dt-pairs{display:none}
+@phone{
 W .dt-matrix.dt-many{display:none} W .dt-pairs{display:flex}
-W .dt-matrix button,W .dt-matrix span.dt-cell{min-width:2.6em}
+W .dt-matrix button,W .dt-matrix span.dt-cell{min-width:2.6em} W .dt-matrix tbody th{white-space:normal}
 }
 """)
 
@@ -746,6 +746,19 @@ def _cell_of(p: ErrorPanel, i: int, j: int, live: bool) -> Html:
     return tag("td", button(f"{n:,}", "cell", f"{i},{j}", pressed=p.cell == (a, b), aria_label=said, data_nav="cell",
                             title=said, **look))
 
+# %% ../nbs/74_monitor.ipynb #7d1b5a0c
+def _pairs(p: ErrorPanel, live: bool, always: bool) -> Html | None:
+    "The most frequent mistakes in words, for a matrix that has too many cells, or too many for a phone."
+    k = len(p.names)
+    pairs = sorted(((int(p.counts[i, j]), i, j) for i in range(k) for j in range(k) if i != j and p.counts[i, j]),
+                   key=lambda c: (-c[0], c[1:]))[:20]
+    said = [f"{p.names[i]} → {p.names[j]} {n:,}" for n, i, j in pairs]
+    if live:
+        said = [button(s, "cell", f"{i},{j}", pressed=p.cell == (p.names[i], p.names[j]))
+                for s, (_, i, j) in zip(said, pairs)]
+    style = "display:flex" if always else None
+    return tag("div", said if live else " · ".join(said), class_="dt-bar dt-pairs", style=style) if said else None
+
 # %% ../nbs/74_monitor.ipynb #7300c6f1
 def _matrix(p: ErrorPanel, live: bool, most: int = 12) -> Html:
     "The counts, as buttons."
@@ -758,13 +771,8 @@ def _matrix(p: ErrorPanel, live: bool, most: int = 12) -> Html:
              for i, n in enumerate(short)]
     many = " dt-many" if k > 4 else ""
     matrix = tag("table", top, tag("tbody", lines), class_="dt-matrix" + many) if k <= most else None
-    pairs = sorted(((int(p.counts[i, j]), i, j) for i in range(k) for j in range(k) if i != j and p.counts[i, j]),
-                   key=lambda c: (-c[0], c[1:]))[:20]
-    listed = [button(f"{a} → {b} {n:,}", "cell", f"{i},{j}", pressed=p.cell == (a, b)) for n, i, j in pairs
-              for a, b in [(p.names[i], p.names[j])]] if live and (many or matrix is None) else None
-    style = None if matrix else "display:flex"
     parts = [head, tag("p", p.word("er_matrix"), class_="dt-soft"), matrix,
-             tag("div", listed, class_="dt-bar dt-pairs", style=style) if listed else None, _outcomes(p, live)]
+             _pairs(p, live, matrix is None) if many else None, _outcomes(p, live)]
     if p.task == "ner":
         parts.append(tag("p", p.word("er_signs", o=NOTHING), class_="dt-soft"))
     return Html("".join(x for x in parts if x))

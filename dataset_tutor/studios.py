@@ -510,7 +510,7 @@ def _step_table(p: CleanPanel, live: bool) -> Html:
     heads = [tag("th", p.word("step"), class_="dt-main")]
     heads += [tag("th", p.word(w), class_="dt-num") for w in ("edited", "gone", "left")]
     heads += [tag("th", p.word(w), class_="dt-num") for w in ("edited_all", "gone_all") if whole]
-    heads += [tag("th", tag("span", p.word("keys"), class_="dt-sr"))] if live else []
+    heads += [tag("th", tag("span", p.word("keys"), class_="dt-sr"), class_="dt-does")] if live else []
     return tag("table", tag("thead", tag("tr", heads)), tag("tbody", body))
 
 
@@ -932,7 +932,8 @@ def _size_table(p: SplitPanel) -> Html | None:
     count, n = Counter(p.parts["split"]), len(p.parts)
     lines = [tag("tr", tag("td", p.word(k), class_="dt-main"), tag("td", f"{count[k]:,}", class_="dt-num",
                                                                    data_name=p.word("n_rows")),
-                 tag("td", f"{count[k] / n:.1%}", _bar(count[k] / n), data_name=p.word("share"))) for k in SPLITS]
+                 tag("td", f"{count[k] / n:.1%}", _bar(count[k] / n), data_name=p.word("share"), class_="dt-drawn"))
+             for k in SPLITS]
     heads = [tag("th", p.word("part"), class_="dt-main"), tag("th", p.word("n_rows"), class_="dt-num"),
              tag("th", p.word("share"))]
     return tag("table", tag("thead", tag("tr", heads)), tag("tbody", lines))
@@ -976,8 +977,8 @@ def _balance(p: SplitPanel, most: int = 10) -> Html | None:
     far = max((max(s) - min(s) for s in shares.values()), default=0)
     widest = max((max(s) for s in shares.values()), default=1)
     lines = [tag("tr", tag("td", _cut(c, 60), class_="dt-main"),
-                 [tag("td", f"{s:.1%}", _bar(s, widest), data_name=p.word(k)) for k, s in zip(SPLITS, shares[c])])
-             for c in order[:most]]
+                 [tag("td", f"{s:.1%}", _bar(s, widest), data_name=p.word(k), class_="dt-drawn")
+                  for k, s in zip(SPLITS, shares[c])]) for c in order[:most]]
     heads = [tag("th", p.word("class"), class_="dt-main"), [tag("th", p.word(k)) for k in SPLITS]]
     rest = tag("p", p.word("more_classes", n=len(order) - most), class_="dt-soft") if len(order) > most else None
     return tag("section", tag("h4", p.word("balance", d=100 * far)),

@@ -212,10 +212,11 @@ def _wrap(text: str, room: float, size: float = _SIZE) -> str:
 class Shown(NamedTuple):
     "The table that a picture is drawn from, for those who want to draw it another way."
 
-    mark: str  # what stands for a line of the table: bars, steps, lines, matrix, intervals
+    mark: str  # what stands for a line of the table: bars, steps, lines, matrix, intervals, dots; or beside, of others
     rows: list[dict]  # a dict a mark: panel, name, value and more
     x: str = ""  # what the axes are called
     y: str = ""
+    limits: tuple[float, float] | None = None  # where bars, or colours, begin and end; None: by the values
 
 
 def _draw(paint, title: str, note: str, alt: str, texts: Iterable[str], height: float, width: float = 7.6,
@@ -622,8 +623,8 @@ def plot_confusion(
         for i, a in enumerate(names))
     k = max(len(names), 1)
     height, width = min(0.62 * k, 7) + 0.5, min(3.4 + 1.1 * k, 7.6)
-    cells = [dict(name=a, other=b, value=100 * counts[i, j] / max(counts[i].sum(), 1), count=int(counts[i, j]))
-             for i, a in enumerate(names) for j, b in enumerate(names)]
+    cells = [dict(name=a, other=b, value=100 * counts[i, j] / max(counts[i].sum(), 1), count=int(counts[i, j]),
+                  hue="blue" if i == j else "vermilion") for i, a in enumerate(names) for j, b in enumerate(names)]
     return _draw(_paint_confusion(counts, names), title, note, alt, names, height, width,
                  shown=Shown("matrix", cells, "predicted class", "true class"))
 

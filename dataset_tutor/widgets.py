@@ -133,22 +133,21 @@ W table{table-layout:fixed;width:100%;border-collapse:collapse;margin:0 0 .6em;f
  background:none}
 W th,W td{text-align:left;vertical-align:top;padding:.35em .5em;border:0;border-bottom:1px solid var(--dt-rule);
  white-space:normal;background:none;max-width:none}
-W th{color:var(--dt-soft);font-weight:600} W tbody tr{background:none}
+W th{color:var(--dt-soft);font-weight:600;font-size:.92em} W tbody tr{background:none}
 W tbody tr:hover,W tr.dt-open{background:var(--dt-band)}
 W td.dt-num,W th.dt-num{text-align:right;font-variant-numeric:tabular-nums}
-W .dt-tick{width:34px} W .dt-at{width:5.5em} W .dt-main{width:46%} W .dt-most{width:68%}
+W .dt-tick{width:34px} W .dt-at{width:5.5em} W .dt-main{width:42%} W .dt-most{width:68%} W .dt-does{width:11em}
 W .dt-cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19em),1fr));gap:.6em;margin:0 0 .6em}
 W .dt-cards>*{margin:0} W dl{display:grid;grid-template-columns:fit-content(40%) 1fr;gap:.2em .8em;margin:0 0 .6em}
 W dt,W dd{margin:0;padding:0;width:auto;min-width:0;float:none;word-break:normal}
 W dt{color:var(--dt-soft);font-weight:400;overflow-wrap:break-word}
 W .dt-pair{display:flex;gap:.3em} W .dt-head{display:flex;gap:.4em;align-items:center;margin:0 0 .3em}
-@container (max-width:620px){
+@phone{
 W thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-W table,W tbody,W tr,W td{display:block;width:auto}
+W table,W tbody,W tr,W td.dt-main,W td.dt-most,W td.dt-drawn{display:block;width:auto}
 W tr{border-bottom:1px solid var(--dt-rule);padding:.3em 0}
-W td{border:0;padding:.1em 0;text-align:left!important}
-W td.dt-main,W td.dt-most{width:auto}
-W td.dt-tick,W td.dt-at{display:inline-block;width:auto;padding-right:.5em}
+W td{display:inline-block;width:auto;max-width:100%;border:0;padding:.1em 1.2em .1em 0;text-align:left!important}
+W td.dt-tick,W td.dt-at{padding-right:.5em}
 W td[data-name]::before{content:attr(data-name) ": ";color:var(--dt-soft)}
 W dl{grid-template-columns:1fr} W dd{padding-left:.8em}
 }
@@ -156,6 +155,7 @@ W dl{grid-template-columns:1fr} W dd{padding-left:.8em}
 
 # %% ../nbs/65_widgets.ipynb #31ea3cdc
 _MORE: dict[str, str] = {}
+_PHONE = 800  # pixels: in a widget as narrow as that, each line of a table becomes a card
 
 
 def _style(root: str = ".dt-w.dt-w") -> str:
@@ -166,7 +166,8 @@ def _style(root: str = ".dt-w.dt-w") -> str:
     dark = ",".join(f"{page} W" for page in ('[data-jp-theme-light="false"]', 'html[data-theme="dark"]'))
     rules = f"W{{{variables('light')}}}{dark}{{{variables('dark')};color-scheme:dark}}{kinds}"
     rules += _CSS_BASE + _CSS_CONTROLS + _CSS_TABLE + "".join(_MORE.values())
-    return re.sub(r"\n\s*", "", re.sub(r"\bW(?=[\s.,:>{\[])", root, rules))
+    rules = re.sub(r"\bW(?=[\s.,:>{\[])", root, rules.replace("@phone{", f"@container (max-width:{_PHONE}px){{"))
+    return re.sub(r"\n\s*", "", rules)
 
 # %% ../nbs/65_widgets.ipynb #61ee935b
 WORDS = {
@@ -515,7 +516,7 @@ def _surface_class() -> type:
 
 def add_style(
     name: str,  # of the widget that needs them
-    rules: str,  # in which `W` stands for the widget, as in "W .my-part{color:var(--dt-soft)}"
+    rules: str,  # `W` is the widget, as in "W .my-part{color:var(--dt-soft)}"; "@phone{...}" where it is narrow
 ):
     "Rules for a widget of another chapter."
     _MORE[name] = rules

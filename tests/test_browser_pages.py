@@ -4,12 +4,16 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-from browser import LAPTOP, SHOTS
+from browser import LAPTOP, SHOTS, WIDE
 from datasets import Dataset
 
 from dataset_tutor import figures, maps, pipeline
 from dataset_tutor import overview as page
 from dataset_tutor import visualization as viz
+from dataset_tutor.baselines import Fitted, _judged, _Rows
+from dataset_tutor.monitor import ErrorPanel
+from dataset_tutor.studios import CleanPanel
+from dataset_tutor.widgets import Html, Inspector, _style, tag
 from dataset_tutor.words import plot_words
 
 HOSTILE = ["<script>window.ran=1</script>", '"><img src=x onerror="window.ran=2">',
@@ -87,6 +91,17 @@ LIVE = {
     "effects": lambda: viz.plot_effects([dict(name=h, difference=0.01, low=0, high=0.1) for h in HOSTILE]),
     "drift": drifted,
     "words": lambda: plot_words(rows(), "label"),
+    "clusters": lambda: maps.plot_clusters(rows()),
+    "overlap": lambda: maps.plot_overlap(rows()),
+    "entities": lambda: maps.plot_entities(rows().add_column("spans", [[dict(start=0, end=9, label=h)]
+                                                                       for h in HOSTILE * 2])),
+    "agreement": lambda: figures.plot_agreement(pd.DataFrame([dict(one=a, other=b, items=3, value=len(a) / 99)
+                                                              for a in HOSTILE[:5] for b in HOSTILE[:5] if a < b])),
+    "issues": lambda: figures.plot_label_issues(pd.DataFrame(dict(text=HOSTILE, given=HOSTILE, suggested=HOSTILE[::-1],
+                                                                  quality=np.linspace(0, 0.4, 10)))),
+    "cartography": lambda: figures.plot_cartography(pd.DataFrame(dict(
+        text=HOSTILE, label=HOSTILE, confidence=np.linspace(0, 1, 10), variability=np.linspace(0, 0.3, 10),
+        correctness=np.linspace(0, 1, 10)))),
 }
 
 
@@ -140,3 +155,56 @@ def test_the_report_of_a_run_runs_nothing(opened, tmp_path):
     tab = opened((done.out / "report.html").read_text(encoding="utf-8"), "report")
     assert tab.locator("script").count() == 0 and tab.locator("table").count() >= 2
     assert tab.locator("img").count() == tab.locator("img[src^='data:image/']").count() >= 1
+
+
+# --- tables of widgets, in a column as narrow as that of the site, and narrower and wider ---
+
+BROKEN = """() => [...document.querySelectorAll(".dt-w :is(td, th)")].flatMap(cell => {
+  const head = cell.closest("thead");
+  if (head && getComputedStyle(head).position === "absolute") return [];     // only for those who listen
+  const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+  while (walk.nextNode()) for (const m of walk.currentNode.data.matchAll(/[a-z]+/gi)) {
+    const word = document.createRange();
+    word.setStart(walk.currentNode, m.index); word.setEnd(walk.currentNode, m.index + m[0].length);
+    const lines = new Set([...word.getClientRects()].map(r => Math.round(r.top)));
+    if (lines.size > 1) found.push(m[0]);
+  }
+  return found;
+})"""
+KINDS = ["company", "facility", "geo-loc", "movie", "musicartist", "other", "person", "sportsteam", "tvshow"]
+
+
+def judged(names):
+    gold = [i % len(names) for i in range(60)]
+    said = [names[g if i % 4 else (g + 1) % len(names)] for i, g in enumerate(gold)]
+    sure = [dict(label=n, probability=0.5 + i / 150, probabilities={n: 0.5 + i / 150}) for i, n in enumerate(said)]
+    part = _Rows([f"u{i}" for i in range(60)], ["a fine film that nobody has seen, 好看的电影"] * 60, gold)
+    return Fitted(**_judged("classification", names, dict(validation=part, test=part),
+                            dict(validation=sure, test=sure)), log=[], seconds=0)
+
+
+def plain(n=40):
+    return Dataset.from_dict(dict(uid=[f"u{i}" for i in range(n)],
+                                  text=["a fine film\u3000that nobody has seen "] * n,
+                                  label=["negative", "positive"] * (n // 2),
+                                  split=["train", "validation"] * (n // 2), score=[0.1234] * n, genre=["movie"] * n))
+
+
+TABLES = {"errors": lambda: ErrorPanel(judged(["negative", "positive"])), "many": lambda: ErrorPanel(judged(KINDS)),
+          "inspect": lambda: Inspector(plain(), lang="en"), "clean": lambda: CleanPanel(plain(), lang="en"),
+          "chinese": lambda: CleanPanel(plain(), lang="zh")}
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("name", TABLES)
+def test_the_words_of_a_table_stay_whole(opened, name, live):
+    panel = TABLES[name]()
+    style = Html(f"<style>{_style()}</style>")
+    body = tag("div", style, panel.body(True), class_="dt-w") if live else panel.still()
+    tab = opened(f"<!doctype html><meta charset='utf-8'><div id='column'>{body}</div>", f"table_{name}_{live}")
+    for width in (390, 690, 720, 830, 1000):
+        tab.evaluate(f"document.getElementById('column').style.width = '{width}px'")
+        assert tab.evaluate(BROKEN) == [] and tab.evaluate(WIDE) == [], width
+        cards = tab.evaluate("getComputedStyle(document.querySelector('.dt-w table:not(.dt-matrix)')).display")
+        assert cards == ("block" if width < 820 else "table")
+    assert "negative → positive" not in str(body) if name != "many" else "company → facility" in str(body)

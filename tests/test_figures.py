@@ -11,7 +11,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_maps import HOSTILE, title
+from test_maps import HOSTILE, entities, hostile, title
 from test_visualization import LOG, NASTY, effects, faint, reviews
 from test_visualization import runs as logs
 from test_widgets import harmless
@@ -189,7 +189,24 @@ TWINS = {
     "runs": lambda: viz.plot_training({"a": logs(), "b": logs(top=3)}),
     "curves": lambda: D.plot_curves(runs(), by="model", log=True),
     "law": lambda: D.plot_curves(runs(("a",)), fit=LAW),
+    "agreement": lambda: D.plot_agreement(pairs([f"ann {i}" for i in range(6)])),
+    "cartography": lambda: D.plot_cartography(dynamics()),
+    "some of the cartography": lambda: D.plot_cartography(dynamics(), most=20),
+    "issues": lambda: D.plot_label_issues(issues(), truth=[i % 4 > 0 for i in range(20)]),
+    "issues without truth": lambda: D.plot_label_issues(issues(5).drop(columns="text")),
+    "drift with words": lambda: D.plot_drift(drifted()),
+    "clusters": lambda: maps.plot_clusters(copied()),
+    "no clusters": lambda: maps.plot_clusters(Dataset.from_dict({"text": ["one", "二"]})),
+    "overlap": lambda: maps.plot_overlap(copied()),
+    "entities": lambda: maps.plot_entities(entities()),
+    "no entities": lambda: maps.plot_entities(entities().select([0, 1])),
 }
+
+
+def copied():
+    rows = [("a long text", "x", "train"), ("a long text", "y", "test"), ("a long text!", "x", "train"),
+            ("房间很小，没有窗户。", "x", "validation"), ("房间很小，没有窗户。", "x", "train"), ("alone", "y", "test")]
+    return Dataset.from_dict(dict(zip(("text", "label", "split"), map(list, zip(*rows)))))
 
 
 def in_the_still(fig):
@@ -201,9 +218,19 @@ def in_the_still(fig):
         bars = [(p.get_x(), p.get_width(), p.get_height()) for ax in axes for p in ax.patches]
         return [h * np.log((x + w) / x) for x, w, h in bars]
     if mark == "matrix":
-        return [100 * v for ax in axes for im in ax.images for v in np.ravel(np.ma.filled(im.get_array(), np.nan))
+        whole = 1 if fig.shown.limits == (-1, 1) else 100
+        return [whole * v for ax in axes for im in ax.images for v in np.ravel(np.ma.filled(im.get_array(), np.nan))
                 if np.isfinite(v)]
     lines = [ln for ax in axes for ln in ax.lines]
+    if mark == "dots":
+        return [y for ax in axes for c in ax.collections for _, y in c.get_offsets()]
+    if mark == "beside":
+        bars = [p.get_width() for ax in axes for p in ax.patches]
+        curve = [y for r in fig.shown.rows if r["shown"].mark == "dots" for y in axes[0].lines[0].get_ydata()]
+        red = viz.COLOURS["vermilion"] if len(axes) == 2 else viz.COLOURS["blue"]      # drift, or entities
+        dots = [x for ax in axes[1:] for ln in ax.lines if ln.get_marker() == "o" and ln.get_color() == red
+                for x in ln.get_xdata()]
+        return [*bars, *curve, *dots]
     if mark == "intervals":
         return [ln.get_xdata()[0] for ln in lines if ln.get_marker() == "o"]
     return [y for ln in lines if ln.get_label() == "_" or ln.get_label()[0] != "_" for y in ln.get_ydata()]
@@ -219,6 +246,10 @@ def in_the_live(figure, mark):
         return [v for t in figure.data for row in t.z for v in row if v is not None and np.isfinite(v)]
     if mark == "intervals":
         return [t.x[0] for t in figure.data]
+    if mark == "dots":
+        return [y for t in figure.data for y in t.y]
+    if mark == "beside":
+        return [v for t in figure.data for v in (t.y if t.type == "scatter" and len(t.y) > 1 else t.x)]
     return [y for t in figure.data if t.name and t.name != "fitted curve" for y in t.y]
 
 
@@ -229,6 +260,58 @@ def test_the_live_twin_has_the_numbers_of_the_still(name):
     live = D.live(fig)
     assert sorted(in_the_live(live.figure, fig.shown.mark)) == pytest.approx(sorted(in_the_still(fig)))
     assert live._repr_png_()[:4] == b"\x89PNG" and fig.alt in repr(live) and not hasattr(live, "_repr_html_")
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_live_twin_has_title_note_and_colours_of_the_still(name):
+    pytest.importorskip("plotly")
+    fig = TWINS[name]()
+    twin = D.live(fig).figure
+    assert twin.layout.title.text == D._said(fig.title, 200)
+    assert twin.layout.title.subtitle.text == D._said(fig.note, 200)
+    known = {*viz.COLOURS.values(), *D._HUES}
+    for t in twin.data:
+        hues = [t.marker.color] if t.type != "heatmap" and isinstance(t.marker.color, str) else \
+            [c for _, c in t.colorscale or ()] if t.type == "heatmap" else t.marker.color or ()
+        assert {h for h in hues if isinstance(h, str)} <= known | {"#FFFFFF"}
+
+
+def test_colours_mean_the_same_in_both():
+    pytest.importorskip("plotly")
+    red, blue = viz.COLOURS["vermilion"], viz.COLOURS["blue"]
+    assert list(D.live(TWINS["clusters"]()).figure.data[0].marker.color) == [red, blue]    # differ, agree
+    assert set(D.live(TWINS["overlap"]()).figure.data[0].marker.color) == {red}
+    heat, = D.live(TWINS["agreement"]()).figure.data
+    assert [c for _, c in heat.colorscale] == [red, "#FFFFFF", blue] and (heat.zmin, heat.zmax) == (-1, 1)
+    right, wrong = D.live(TWINS["confusion"]()).figure.data
+    assert (right.colorscale[1][1], wrong.colorscale[1][1]) == (blue, red) and wrong.z[0][0] is None
+    dots, = D.live(TWINS["cartography"]()).figure.data
+    assert [c for _, c in dots.marker.colorscale] == [red, "#B8B8B8", blue] and dots.marker.color[0] == 0
+    curve, bars = D.live(TWINS["issues"]()).figure.data
+    assert list(curve.marker.color[:2]) == [viz.COLOURS["grey"], red] and set(bars.marker.color) == {blue}
+
+
+def test_the_pointer_finds_what_the_table_says():
+    pytest.importorskip("plotly")
+    one, two = D.live(maps.plot_clusters(copied())).figure.data[0].hovertext
+    assert one == "a long text<br>3 rows, 2 texts, label: x, y, in: test, train"
+    assert two == "房间很小，没有窗户。<br>2 rows, the same text, label: x, in: train, validation"
+    names = [f"ann {i}" for i in range(6)]
+    table = pairs(names)
+    heat, = D.live(D.plot_agreement(table[:-1], what="alpha")).figure.data
+    said = {t for line in heat.hovertext for t in line if t}
+    assert f"ann 0, ann 1: alpha {table['value'][0]:.2f}, {table['items'][0]} shared items" in said
+    assert len(said) == 28 and sum(v is None for line in heat.z for v in line) == 8          # a diagonal, and one pair
+    dots, = D.live(D.plot_cartography(dynamics().assign(label="好"))).figure.data
+    assert dots.hovertext[8] == "a<br>好: probability 0.73 ± 0.04, right in 100 % · row 8"
+    assert list(dots.customdata) == list(range(50))
+    assert D.live(TWINS["issues"]()).figure.data[0].hovertext[8].endswith(": probability 0.174")
+    shared = [t for bars in D.live(TWINS["overlap"]()).figure.data for t in bars.hovertext]
+    assert shared[0] == "exact: 1 of 2 test rows (50 %)"
+    mentions, length = D.live(maps.plot_entities(entities())).figure.data[:2]
+    assert mentions.hovertext[0] == "PER: 2 mentions, 2 different: Ann 1 · b 1"
+    assert length.hovertext[0] == "PER: median 2 characters, nine of ten 1.1 to 2.9"
+    assert D.live(D.plot_annotators(people(2, [0, 1]))).figure.layout.yaxis.ticktext == ("0", "1")
 
 
 def test_bands_of_a_live_curve_are_those_of_the_still():
@@ -244,7 +327,10 @@ def test_bands_of_a_live_curve_are_those_of_the_still():
     lambda: viz.plot_labels(Dataset.from_dict({"label": HOSTILE})),
     lambda: viz.plot_confusion(NASTY, NASTY), lambda: viz.plot_scores(dict.fromkeys(NASTY, 0.5)),
     lambda: viz.plot_training({h: logs() for h in HOSTILE}), lambda: D.plot_annotators(people(9, HOSTILE)),
-    lambda: D.plot_curves(runs(tuple(HOSTILE[:3])), by="model")])
+    lambda: D.plot_curves(runs(tuple(HOSTILE[:3])), by="model"), lambda: D.plot_agreement(pairs(HOSTILE)),
+    lambda: D.plot_label_issues(issues()), lambda: D.plot_drift(drifted()), lambda: D.plot_cartography(dynamics()),
+    lambda: maps.plot_clusters(Dataset.from_dict({"text": HOSTILE * 2, "label": HOSTILE + HOSTILE[::-1]})),
+    lambda: maps.plot_overlap(hostile()), lambda: maps.plot_entities(hostile())])
 def test_a_live_page_escapes_what_rows_say_and_loads_nothing(picture, tmp_path):
     pytest.importorskip("plotly")
     live = D.live(picture())
