@@ -388,8 +388,9 @@ def _sections(o: Overview) -> list[str]:
                            *(_bar(r[k] / top, _percent(r[k], 1), blue) for k in kinds)]
                           for _, r in o.words.iterrows()], "Words of most rows"))
     if len(o.worst):
-        out.append(_grid(["why", "row", "text"], [[_cell(r["why"], 45), _cell(r["uid"], 20), _cell(r["text"], 100)]
-                         for _, r in o.worst.iterrows()], "Rows to look at"))
+        rows = [[f'{_cell(r["why"], 45)}<div style="font-size:0.85em">{_cell(r["uid"], 20)}</div>',
+                 _cell(r["text"], 100)] for _, r in o.worst.iterrows()]
+        out.append(_grid(["why, and which row", "text"], rows, "Rows to look at"))
     return out
 
 
