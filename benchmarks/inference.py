@@ -98,7 +98,7 @@ def main():
     args = parser.parse_args()
     datasets.disable_progress_bars()
     for folder in args.runs or []:
-        measure(folder.name, load_run(folder, "cpu"), args)
+        measure(folder.parent.name if folder.name == "model" else folder.name, load_run(folder, "cpu"), args)
     for name in [] if args.runs else args.samples:
         measure(name, trained(name, args), args)
 
