@@ -351,7 +351,7 @@ def _wins(votes: Counter, label) -> bool:
 def drop_duplicates(
     ds: Dataset,
     *,
-    keep: str = "first",  # which row of a group: "first", "last", "longest", "newest" or "majority" (of the labels)
+    keep: str = "first",  # which of several rows: "first", "last", "longest", "newest" or "majority"
     text: str = "text",
     label: str = "label",
     time: str = "time",  # the column that says when, for keep="newest"

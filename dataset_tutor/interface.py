@@ -210,7 +210,6 @@ SENTENCES |= {
     "\"drop\" such rows, keep the majority's by \"vote\" (a tie is dropped), or \"mark\" all for a person":
         '删除这些行（"drop"），按多数保留（"vote"，票数相同则删除），或全部标记待人工处理（"mark"）',
     "the classes or entity types that exist": "存在的类别或实体类型",
-    'which row of a group stays: "first" or "longest"': '每组保留哪一行：第一行（"first"）或最长的（"longest"）',
     'here and below: "keep", "remove" or "token" (<URL>, <USER>, <TOPIC>, <EMOJI>, <EMAIL>)':
         '此项及以下各项："keep" 保留、"remove" 删除或 "token" 换成标记（<URL>、<USER>、<TOPIC>、<EMOJI>）',
     "a sentiment model lives on them": "情感模型依赖它们",
@@ -249,6 +248,9 @@ SENTENCES |= {
     "of a star with more rows none goes: it is a topic": "行数更多的星形视为话题，一行不删",
     "an encoder; None: en-small or zh-small by the texts": "编码器；None：按文本选 en-small 或 zh-small",
     "rows that are compared with each other": "相互比较的行数",
+    "Fill `group` for rows of which one holds most of another; groups that exist are joined, never torn.":
+        "为一行包含另一行大部分内容的各行填写 `group`；已有的组只合并，不拆开。",
+    "of the quoted row's shingles that the other row must hold": "被引用的行的片段中，另一行至少须包含的比例",
     "Fill `group` for rows that say the same in other words; groups that exist are joined, never torn.":
         "为换了说法但意思相同的行填写 `group`；已有的组只合并，不拆开。",
     "Of rows with the same label (or entities) that say the same in other words keep one; who goes names it.":
