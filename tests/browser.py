@@ -209,7 +209,11 @@ class Notebook:
 
     def legible(self):
         "Every text of every widget has a contrast of 4.5 to 1 or more, by the colours that the page computed"
-        faint = self.page.evaluate(FAINT)
+        for _ in range(100):
+            faint = self.page.evaluate(FAINT)
+            if faint != ["no text was found"]:
+                break
+            self.page.wait_for_timeout(100)         # the page is about to draw the cell anew, as after a change of size
         assert not faint, faint
 
     def harmless(self):
