@@ -359,7 +359,7 @@ def drop_duplicates(
     "Keep one row of those that have the same text (by `text_key`) and the same label or spans."
     rank = {i: n for n, i in enumerate(_preference(ds, keep, text, time))}
     labels, uids, reasons = _labels(ds, label, text), ds.with_format(None)["uid"][:], {}
-    for rows in _by_key(ds, text).values():
+    for rows in (r for r in _by_key(ds, text).values() if len(r) > 1):
         votes = Counter(labels[i] for i in rows)
         sure = [said for said in votes if keep == "majority" and _wins(votes, said)]
         stays: dict = {}
