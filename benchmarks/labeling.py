@@ -5,7 +5,8 @@ Usage: python benchmarks/labeling.py [weak] [active] [--rows 20000]
 The peers are optional and want to be alone: pip install --no-deps --target peers snorkel munkres small-text
 modAL-python, then PYTHONPATH=peers (they use the scikit-learn, scipy, networkx and torch that are there).
 weak:   votes of planted accuracy and real votes on film snippets; accuracy, log loss and seconds of each label model.
-active: one pool, one probability matrix; how many of 50 rows each library asks for that we ask for too, and seconds.
+active: one pool of real sentences, one probability matrix; how many of 50 rows each library asks for that we ask for
+        too, and seconds.
 """
 import argparse
 import contextlib
@@ -82,13 +83,20 @@ def weak(rows):
 
 
 def active(rows):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows + 1000, 128)).astype("float32")
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    y = np.eye(3)[np.argmax(x[-1000:, :3] + rng.normal(size=(1000, 3)) * 0.05, 1)]
-    space = Space([str(i) for i in range(len(x))], list("abc"), x, x, np.arange(len(x) + 1))
+    "Sentences of all genres (the class is the genre) as vectors; the last thousand of a random order are labelled."
+    from dataset_tutor.acquisition import load_sample
+    from dataset_tutor.models import embed
+
+    ds = load_sample("crowd-en", genre="all")
+    order = np.random.default_rng(0).permutation(len(ds))[: rows + 1000]
+    genres = sorted(set(ds["genre"][:]))
+    y = np.eye(len(genres))[[genres.index(g) for g in ds.select(order[-1000:])["genre"][:]]]
+    x = embed(ds.select(order)["text"][:], "en-small")
+    rows = len(x) - 1000
+    space = Space([str(i) for i in range(len(x))], genres, x, x, np.arange(len(x) + 1))
     probe, lessons = fit_probe(x[-1000:], y), (x[-1000:], y, np.ones(1000))
     free, known = np.arange(rows), np.arange(rows, rows + 1000)
+    print(f"{rows} sentences to ask about, 1000 with one of {len(genres)} classes")
 
     def ours(how):
         pool = Pool(space, free, known, probe, np.random.default_rng(0), "mean", lessons)

@@ -548,11 +548,13 @@ def pseudo_label(
     rounds: int = 3,  # each decides anew about every row
     balance: bool = True,  # classes (rows with and without entities) in the shares of the labelled rows
     trust: float = 0.3,  # how much such a row counts in the next round
+    consistent: bool = False,  # decide about a row and its children (`augment`) together; classes only
     space: Space | None = None,
 ) -> Dataset:
     """Let the probe label the training rows that have no label, where it is sure. `labelled_by` says which they are.
 
-    Raises `LeakageError` if the rows are not split, `DataError` where no row has a label.
+    With `consistent`, a row and its children get one answer, the mean of theirs, or none (label guessing of MixMatch,
+    Berthelot et al. 2019); children of rows that a person labelled are left alone. Raises `LeakageError` if the rows are not split, `DataError` where no row has a label.
     """
     from datasets import Value
 
@@ -560,11 +562,12 @@ def pseudo_label(
     column = "label" if space.offsets is None else "spans"
     names, uids = getattr(ds.features[column], "names", None), ds.with_format(None)["uid"][:]
     known, at = truths(ds, column), training_rows(ds)
-    free = [i for i in at.tolist() if uids[i] not in known]
+    units = _units(ds, [i for i in at.tolist() if uids[i] not in known], consistent)
     shares, out, found, notes = _kinds_of(ds, column, known, at), ds, {}, {"accepted": [], "changed": []}
-    for _ in range(rounds if free else 0):
-        said, sure = _say(train_probe(out, space, trust=trust), space, [space.at[uids[i]] for i in free])
-        fresh = {free[k]: (said[k], float(sure[k])) for k in _accepted(said, sure, least, shares if balance else None)}
+    for _ in range(rounds if units else 0):
+        said, sure = _say(train_probe(out, space, trust=trust), space, [[space.at[uids[i]] for i in u] for u in units])
+        fresh = {i: (said[k], float(sure[k])) for k in _accepted(said, sure, least, shares if balance else None)
+                 for i in units[k]}
         notes["accepted"].append(len(fresh))
         notes["changed"].append(sum(fresh.get(i, (0,))[0] != found.get(i, (0,))[0] for i in {*fresh, *found}))
         same, found = fresh == found, fresh
@@ -586,13 +589,34 @@ def _kinds_of(ds: Dataset, column: str, known: Mapping, at: np.ndarray) -> dict[
     return {k: n / sum(counts.values()) for k, n in counts.items()}
 
 
-def _say(probe: Probe, space: Space, rows: Sequence[int]) -> tuple[list, np.ndarray]:
-    "What the probe says of rows (classes or spans), and how sure it is."
+def _parents(ds: Dataset) -> list[str | None]:
+    "The uid of the row that each was made from; None for rows that nothing made."
+    return ds.with_format(None)["parent"][:] if "parent" in ds.column_names else [None] * len(ds)
+
+
+def _units(ds: Dataset, free: list[int], consistent: bool) -> list[list[int]]:
+    "What is decided about at a time: a row, or a row and its children."
+    if not consistent:
+        return [[i] for i in free]
+    if _column_of(ds) != "label":
+        raise DataError("a row and its children have their entities in different places", "spans",
+                        fix="consistent=False for entities")
+    uids, parents, units = ds.with_format(None)["uid"][:], _parents(ds), defaultdict(list)
+    for i in free:
+        units[parents[i] or uids[i]].append(i)
+    return [u for u in units.values() if any(parents[i] is None for i in u)]
+
+
+def _say(probe: Probe, space: Space, units: Sequence[Sequence[int]]) -> tuple[list, np.ndarray]:
+    "What the probe says of rows (classes or spans), or of rows with their children, and how sure it is."
+    rows = np.concatenate([np.asarray(u, dtype=np.int64) for u in units])
     at, owner = space.of(rows)
     p = probe.proba(space.items[at])
-    best, top = p.argmax(1), p.max(1)
     if space.offsets is None:
-        return [space.names[k] for k in best], top
+        sizes = np.array([len(u) for u in units])
+        p = np.add.reduceat(p, np.cumsum(sizes) - sizes) / sizes[:, None]
+        return [space.names[k] for k in p.argmax(1)], p.max(1)
+    best, top = p.argmax(1), p.max(1)
     sure = np.ones(len(rows))
     np.minimum.at(sure, owner, top)
     return _spans_of(space, rows, owner, best), sure
@@ -641,7 +665,7 @@ def pseudo_check(
     for turn in range(parts):
         held = [u for u in known if fold[family[u]] == turn]
         rest = pick_rows(train, [i for i, u in enumerate(uids) if u in known and fold[family[u]] != turn])
-        a, b = _say(train_probe(rest, space), space, [space.at[u] for u in held])
+        a, b = _say(train_probe(rest, space), space, [[space.at[u]] for u in held])
         said, sure, gold = said + a, [*sure, *b], gold + [known[u] for u in held]
     sure = np.array(sure)
     hit = np.array([a == b if isinstance(a, str) else _keys(a) == _keys(b) for a, b in zip(said, gold)])
@@ -666,6 +690,9 @@ class Way:
     price: int = 1  # labels that an answer costs
     then: Callable[[Dataset], Dataset] | None = None  # a step that labels further rows, such as `pseudo_label(...)`
     trust: float = 0.3  # how much such rows count
+    start: str | None = None  # the strategy of the first questions; None: `ask` (which, without a model, is `clusters`)
+    first: int = 0  # so many questions at least come from `start`
+    batch: int | None = None  # answers paid for at a time; None: `batches` rounds between two budgets
 
 
 def race(
@@ -679,7 +706,8 @@ def race(
 ) -> pd.DataFrame:  # way, budget, seed, labels (answers in hand), words (of the rows that were read), score
     """Spend growing budgets in every way, and score the probe on the test rows after each.
 
-    What is bought at one budget is kept at the next. Ways of a seed begin with the same random draws.
+    What is bought at one budget is kept at the next. Ways of a seed begin with the same random draws. Rows that
+    `augment` made are not asked about; only `then` may label them.
     """
     import pandas as pd
 
@@ -707,21 +735,23 @@ def _run(
     "One way and one seed: the probe after each budget."
     column, rng = ("label" if space.offsets is None else "spans"), np.random.default_rng(seed)
     now = fill_column(train, column, [None] * len(train))
-    order = rng.permutation(len(train))  # random questions do not depend on the budgets
-    uids, read, spent = train.with_format(None)["uid"][:], [], 0
+    place, parents = {u: i for i, u in enumerate(train.with_format(None)["uid"])}, _parents(train)
+    able = [u for u, i in place.items() if parents[i] is None]
+    order = rng.permutation(len(able))  # random questions do not depend on the budgets
+    read, spent = [], 0
     answers: dict = {}
-    place = {u: i for i, u in enumerate(uids)}
     for budget in budgets:
-        stops = np.unique(np.linspace(spent, budget, 1 + (1 if way.ask == "random" else batches)).astype(int))[1:]
-        for stop in stops:
+        for stop in _stops(way, spent, budget, batches):
             n = stop // way.price - len(read)
             if n < 1:
                 continue
-            if way.ask == "random":
-                new = [uids[i] for i in order[len(read) : len(read) + n]]
+            how = way.start if way.start and len(read) < max(way.first, 1) else way.ask
+            if how == "random":
+                seen = set(read)
+                new = [u for u in (able[i] for i in order) if u not in seen][:n]
             else:  # rows that were read without an answer are not asked for again
-                able = pick_rows(now, [i for i, u in enumerate(uids) if u not in read or u in answers])
-                new = query(able, how=way.ask, n=int(n), space=space, seed=seed * 1000 + len(read))
+                left = pick_rows(now, [place[u] for u in able if u not in read or u in answers])
+                new = query(left, how=how, n=int(n), space=space, seed=seed * 1000 + len(read))
             for u in new:
                 said = gold[u] if way.answer is None else way.answer(train[place[u]], rng)
                 answers |= {} if said is None else {u: said}
@@ -731,6 +761,14 @@ def _run(
         done = way.then(now) if way.then and answers else now
         words = sum(len(space.offsets[space.at[u]]) for u in read) if space.offsets else len(read)
         yield dict(budget=budget, labels=len(answers), words=words, probe=train_probe(done, space, trust=way.trust))
+
+
+def _stops(way: Way, spent: int, budget: int, batches: int) -> list[int]:
+    "What will have been spent after each round, up to the budget."
+    if way.batch:
+        return [*range(spent + way.batch, budget, way.batch), budget]
+    rounds = 1 if way.ask == "random" else batches
+    return np.unique(np.linspace(spent, budget, 1 + rounds).astype(int))[1:].tolist()
 
 
 def _with_answers(train: Dataset, answers: Mapping, column: str) -> Dataset:

@@ -360,6 +360,49 @@ def test_pseudo_labels_need_a_split_and_a_label(rows):
         pseudo_label(hide_labels(ds, keep=0), space=space)
 
 
+def with_children(rows):
+    "The training rows again as their own children, under other uids, at nearly the same place."
+    ds, space = rows
+    rng = np.random.default_rng(1)
+    x = np.concatenate([space.items, space.items[:300] + rng.normal(size=(300, 8)).astype("float32") * 0.4])
+    made = Dataset.from_dict({"text": [f"child {t}" for t in ds["text"][:300]], "label": ds["label"][:300],
+                              "split": ["train"] * 300})
+    plain = {c: [*ds[c][:], *made[c][:]] for c in ("text", "label", "split")}
+    plain |= {"uid": [*ds["uid"][:], *(f"{i:016x}" for i in range(300))], "parent": [None] * 400 + ds["uid"][:300]}
+    features = Features({**{c: ds.features[c] for c in ("text", "label", "split", "uid")}, "parent": Value("string")})
+    grown = Dataset.from_dict(plain, features=features)
+    return grown, Space(grown["uid"][:], space.names, x, x, np.arange(701))
+
+
+def test_a_row_and_its_children_get_one_answer(rows):
+    ds, space = with_children(rows)
+    shuffled = ds.select(np.random.default_rng(0).permutation(len(ds)))  # a child may come before its parent
+    given_ = set(ds["uid"][:40])
+    poor = shuffled.map(lambda r: {"label": r["label"] if r["uid"] in given_ or r["split"] == "test" else None})
+    alone, together = (pseudo_label(poor, least=0.7, space=space, consistent=c) for c in (False, True))
+    parent = dict(zip(poor["uid"], poor["parent"]))
+
+    def said(out):
+        found = {}
+        for u, y, b in zip(out["uid"], out["label"], out["labelled_by"]):
+            if b == "pseudo_label":
+                found.setdefault(parent[u] or u, []).append(y)
+        return found
+
+    families = said(together)
+    assert len(families) > 50 and all(len(v) == 2 and len(set(v)) == 1 for v in families.values())
+    assert not given_ & set(families)  # children of rows that a person labelled are left alone
+    assert given_ & set(said(alone)) and any(len(v) == 1 for v in said(alone).values())
+    sure = {u: c for u, c in zip(together["uid"], together["confidence"]) if c is not None}
+    assert all(sure[u] == sure[p] for u, p in parent.items() if p in families)
+
+
+def test_entities_of_a_family_are_not_decided_together(names):
+    ds, space = names
+    with pytest.raises(DataError, match="consistent=False"):
+        pseudo_label(hide_labels(ds, keep=40, seed=0), space=space, consistent=True)
+
+
 def test_pseudo_spans(names):
     ds, space = names
     out = pseudo_label(hide_labels(ds, keep=40, seed=0), least=0.7, space=space)
@@ -412,6 +455,42 @@ def test_everybody_pays_the_same(rows):
     assert len(seen) == 240 and set(seen) <= set(ds["uid"][:300])
     again = race(ds, {"random": Way()}, (30, 60, 120), seeds=2, space=space)
     pd.testing.assert_series_equal(again["score"], t[t["way"] == "random"]["score"].reset_index(drop=True))
+
+
+def test_batches_and_first_questions(rows):
+    ds, space = rows
+    asked = []
+
+    def noted(row, rng):
+        asked.append(row["uid"])
+        return ("neg", "pos")[row["label"]]
+
+    def questions(**way):
+        asked.clear()
+        race(ds, {"way": Way(answer=noted, **way)}, (30, 60), seeds=1, batches=1, space=space)
+        return list(asked)
+
+    chance = questions()
+    margin = questions(ask="margin", start="random", first=20, batch=10)
+    assert margin[:20] == chance[:20] and margin[20:] != chance[20:]
+    assert set(questions(ask="margin", batch=1)) != set(questions(ask="margin", batch=30))
+    back = questions(ask="random", start="clusters", first=20, batch=20)
+    assert len(set(back)) == 60 and back[:20] != chance[:20]
+    t = race(ds, {"whole": Way(batch=7), "dear": Way(batch=7, price=3)}, (30, 60), seeds=1, space=space)
+    assert t.set_index(["way", "budget"])["labels"].to_dict() == {
+        ("whole", 30): 30, ("whole", 60): 60, ("dear", 30): 10, ("dear", 60): 20}
+
+
+def test_children_are_not_asked_about(rows):
+    ds, space = with_children(rows)
+    asked = []
+
+    def noted(row, rng):
+        asked.append(row["uid"])
+        return ("neg", "pos")[row["label"]]
+
+    race(ds, {h: Way(ask=h, answer=noted) for h in ("random", "margin")}, (50, 300), seeds=1, batches=2, space=space)
+    assert set(asked) == set(rows[0]["uid"][:300]) and len(asked) == 600
 
 
 def test_a_race_over_entities(names):
