@@ -289,12 +289,26 @@ class _Own:
         out = self.model(pick_rows(self.ds, rows), texts)
         if len(out) and isinstance(out[0], Mapping):
             out = [[p["probabilities"].get(n, 0.0) for n in self.names] for p in out]
-        found = np.concatenate([np.asarray(p, dtype=float) for p in out]) if self.ner else np.asarray(out, dtype=float)
+        if self.ner and len(out) != len(texts):
+            raise DataError(f"the model answered {len(out)} times for {len(texts)} texts", fix="one answer for each")
+        found = np.concatenate([self.by_word(t, p) for t, p in zip(texts, out)]) if self.ner else np.asarray(out, float)
         if found.shape != (len(ask), len(self.names)):
             what = "words of the texts (by `tokenize`)" if self.ner else "texts"
             raise DataError(f"the model returned {found.shape}, not {(len(ask), len(self.names))}: {what} by "
                             f"{', '.join(self.names)}", fix="return one row of probabilities for each")
         return [[found]]
+
+    def by_word(self, text: str, said) -> np.ndarray:
+        "Probabilities of the words of one text. Where a model that returns spans has none, it is taken to be sure."
+        if isinstance(said, np.ndarray) or not all(isinstance(s, Mapping) for s in said):
+            return np.asarray(said, dtype=float)
+        words = tokenize(text)
+        out = np.zeros((len(words), len(self.names)))
+        for p, (a, b), tag in zip(out, words, label_pieces(text, said, words)):
+            sure = next((s.get("probability", 1.0) for s in said if s["start"] < b and s["end"] > a), 1.0)
+            at = self.names.index(tag) if tag in self.names else 0
+            p[0], p[at] = (1 - sure, sure) if at else (1.0, 1.0)
+        return out
 
 # %% ../nbs/35_label_quality.ipynb #155adc97
 def _setting(ds: Dataset, model, encoder: str | None, text: str, label: str) -> tuple:
@@ -323,9 +337,32 @@ def _tag_numbers(texts: Sequence[str], spans: Sequence, places: Sequence[np.ndar
         out += [-1] * len(p) if s is None else [at.get(tag, -1) for tag in label_pieces(t, s, p.tolist())]
     return np.array(out, dtype=np.int64)
 
+# %% ../nbs/35_label_quality.ipynb #5d21e7a0
+def _of_part(ds: Dataset, part: str | None) -> np.ndarray:
+    "Which rows are of that part; None: all."
+    if part is None:
+        return np.ones(len(ds), dtype=bool)
+    here = np.array(ds.with_format(None)["split"][:] if "split" in ds.column_names else [None] * len(ds)) == part
+    if part == "train" or not here.any():
+        why = "training rows are judged out of fold" if part == "train" else f"no row is in the part {part!r}"
+        raise DataError(why, "split", fix='part=None; part="test" wants split(ds) first')
+    return here
+
+
+def _only(found: OutOfFold, asked: np.ndarray) -> OutOfFold:
+    "What was said of some rows."
+    here, (_, at, of) = asked[found.row], np.unique(found.copies[asked], return_index=True, return_inverse=True)
+    return OutOfFold(found.task, found.names, [u for u, ok in zip(found.uids, asked) if ok],
+                     (np.cumsum(asked) - 1)[found.row[here]], found.place[here], found.given[here], found.probs[here],
+                     found.fold[asked], at[of])
+
 # %% ../nbs/35_label_quality.ipynb #4a63f46b
-def _crossed(model, known: np.ndarray, row: np.ndarray, fold: np.ndarray, k: int, weight: np.ndarray, seed: int):
-    "Probabilities of every line by the model of its fold, which has learned from the other folds."
+def _crossed(model, known: np.ndarray, row: np.ndarray, fold: np.ndarray, k: int, weight: np.ndarray, seed: int,
+             first: bool = False) -> np.ndarray:
+    """Probabilities of every line by the model of its fold, which has learned from the other folds.
+
+    `first`: only the lowest fold's are needed. So a model whose opinion needs no weighing is trained once.
+    """
     views: list[list[np.ndarray]] = []
     for f in np.unique(fold):
         learn, ask = np.flatnonzero((known >= 0) & (fold[row] != f)), np.flatnonzero(fold[row] == f)
@@ -336,6 +373,8 @@ def _crossed(model, known: np.ndarray, row: np.ndarray, fold: np.ndarray, k: int
         for ways, parts in zip(views, said):
             for whole, part in zip(ways, parts):
                 whole[ask] = part
+        if first and len(said) == len(said[0]) == 1:
+            break
     return _stack(views, known, weight, fold[row])
 
 
@@ -349,6 +388,7 @@ def out_of_fold(
     rounds: int = 2,  # in the second, nothing is learned from labels that were doubted in the first
     grouped: bool = True,  # near copies, rows of one `group`, parents and children share a fold
     near: float = 0.8,  # least edit similarity of near copies
+    part: str | None = None,  # judge the rows of this part alone, such as "test"; None: all rows
     text: str = "text",
     label: str = "label",
     seed: int = 0,
@@ -356,9 +396,10 @@ def out_of_fold(
     """Probabilities of every row's label by models that have seen neither the row nor a relative of it.
 
     Where rows are split, models learn from training rows only; the others are judged by the model that has seen none
-    of their relatives. A `model` returns an array (texts, classes), or what `predict` of chapters 69 and 70 returns;
-    for entities a list with an array (words by `tokenize`, BIO tags) for every text. It is called `folds` times
-    `repeats` times `rounds`.
+    of their relatives. `part="test"` audits a test: its rows are judged by a model of all training rows but their
+    relatives, and are the only ones in what is returned. A `model` returns an array (texts, classes), or what `predict`
+    of chapters 69 and 70 returns; for entities spans, or a list with an array (words by `tokenize`, BIO tags) for every
+    text. It is called `folds` times `repeats` times `rounds`; with `part` and `rounds=1` once.
     """
     ner, names, row, place, given, own = _setting(ds, model, encoder, text, label)
     model = own or _Own(model, ds, text, names, row, ner)
@@ -366,15 +407,21 @@ def out_of_fold(
     known = np.where(np.array([p == "train" for p in parts], dtype=bool)[row], given, -1)
     family = _families(ds, near, text, seed) if grouped else np.arange(len(ds))
     stratum = np.bincount(row[given > 0], minlength=len(ds)) > 0 if ner else given
-    weight, k = np.ones(len(row)), len(names)
-    for _ in range(rounds):
-        dealt = [_deal(family, stratum, folds, seed + r) for r in range(repeats)]
-        probs = np.mean([_crossed(model, known, row, f, k, weight, seed) for f in dealt], axis=0)
+    weight, k, asked = np.ones(len(row)), len(names), _of_part(ds, part)
+    dealt = np.full((repeats, len(ds)), -1)  # -1: rows that are judged by a model of all folds
+    free = ~np.isin(family, family[asked]) if part else asked
+    for r in range(repeats):
+        dealt[r, free] = _deal(family[free], stratum[free], folds, seed + r)
+    for r in range(rounds):
+        last = part is not None and r == rounds - 1
+        probs = np.mean([_crossed(model, known, row, f, k, weight, seed, last) for f in dealt[:1 if last else None]], 0)
         weight = (likely_class(probs, known) == known).astype(float)
     bare = ds.remove_columns([c for c in ("group", "parent") if c in ds.column_names])
     copies = _families(bare, 0.9, text, seed) if grouped else np.arange(len(ds))
-    return OutOfFold("ner" if ner else "classification", names, ds.with_format(None)["uid"][:], row, place, given,
-                     probs, dealt[0], copies)
+    found = OutOfFold("ner" if ner else "classification", names, ds.with_format(None)["uid"][:], row, place, given,
+                      probs, dealt[0], copies)
+    return _only(found, asked) if part else found
+
 
 # %% ../nbs/35_label_quality.ipynb #3d39c65b
 def class_thresholds(probs: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -559,6 +606,7 @@ def label_issues(
     found: OutOfFold | None = None,  # from `out_of_fold(ds)`, which is called if it is None
     *,
     most: int | None = None,  # so many; None: all that are doubted
+    part: str | None = None,  # of this part of the rows alone, such as "test"; None: of all
     text: str = "text",
     label: str = "label",
     **how,  # options of `out_of_fold`
@@ -566,7 +614,8 @@ def label_issues(
     "Labels that are probably wrong. `quality` is the probability that the given one is right; for entities by word."
     import pandas as pd
 
-    found = found or out_of_fold(ds, text=text, label=label, **how)
+    found = found or out_of_fold(ds, part=part, text=text, label=label, **how)
+    ds = pick_rows(ds, np.flatnonzero(_of_part(ds, part))) if part else ds
     if ds.with_format(None)["uid"][:] != found.uids:
         raise DataError("these are not the rows that were judged", "uid", fix="out_of_fold(ds) for these rows")
     ner = found.task == "ner"

@@ -203,6 +203,93 @@ def test_doubted_rows_are_left_out_of_the_second_round():
     assert sum(rows["uid"][8] in taught for taught, _ in model.seen) == 4   # of the first round only
 
 
+# a test is audited
+
+def in_parts(n=60, wrong=(), copies=()):
+    "Sixty rows and copies of some; the last third is the test, and copies are training rows."
+    texts = [*TEXTS[:n], *(TEXTS[i] + "." for i in copies)]
+    labels = [(i + (i in wrong)) % 2 for i in range(n)] + [i % 2 for i in copies]
+    return classes(texts, labels, split=["train"] * 40 + ["test"] * (n - 40) + ["train"] * len(copies))
+
+
+def test_a_part_is_judged_once_by_a_model_of_all_training_rows_but_its_relatives():
+    rows, model = in_parts(copies=(41, 50)), by_word("good")
+    found = out_of_fold(rows, model, part="test", rounds=1)
+    (taught, asked), = model.seen
+    uids = rows["uid"][:]
+    assert taught == set(uids[:40]) and set(TEXTS[40:]) <= set(asked)
+    assert found.uids == uids[40:60] and len(found) == 20 and (found.fold == -1).all()
+    np.testing.assert_array_equal(found.row, np.arange(20))
+    np.testing.assert_array_equal(found.copies, np.arange(20))
+    np.testing.assert_array_equal(found.own(), 0.9)
+
+
+def test_doubted_training_rows_teach_nothing_to_the_model_that_judges_a_part():
+    rows, model = in_parts(wrong=(8,)), by_word("good")
+    out_of_fold(rows, model, part="test", rounds=2)
+    assert len(model.seen) == 7      # five folds and the test, then the test again
+    assert rows["uid"][8] in model.seen[0][0] and model.seen[-1][0] == set(rows["uid"][:40]) - {rows["uid"][8]}
+
+
+def test_issues_of_a_part_are_those_of_its_rows():
+    rows = in_parts(wrong=(3, 45, 58))
+    found = out_of_fold(rows, by_word("good"), part="test", rounds=1)
+    issues = label_issues(rows, found, part="test")
+    assert set(issues["uid"]) == {rows["uid"][45], rows["uid"][58]}
+    tested = rows.select(range(40, 60))
+    pd.testing.assert_frame_equal(issues, label_issues(tested, found))
+    assert set(label_issues(rows, model=by_word("good"), part="test", rounds=1)["uid"]) == set(issues["uid"])
+    with pytest.raises(DataError, match="rows that were judged"):
+        label_issues(rows, found)
+
+
+def test_near_copies_within_a_part_are_numbered_within_it():
+    rows = classes([*TEXTS[:40], TEXTS[50], TEXTS[51], TEXTS[50] + "."], [i % 2 for i in range(40)] + [0, 1, 0],
+                   split=["train"] * 40 + ["test"] * 3)
+    assert out_of_fold(rows, by_word("good"), part="test", rounds=1).copies.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("task", ["classes", "spans"])
+def test_default_models_audit_a_test(task, reviews, tweets):
+    rows = split(reviews if task == "classes" else tweets, seed=0)
+    tested = [i for i, p in enumerate(rows["split"]) if p == "test"]
+    found = out_of_fold(rows, part="test", seed=1)
+    assert found.uids == rows.select(tested)["uid"][:] and np.allclose(found.probs.sum(1), 1)
+    assert set(found.row) == set(range(len(tested))) and np.nanmean(found.own() > 0.5) > 0.55
+    assert set(label_issues(rows, found, part="test")["uid"]) <= set(found.uids)
+
+
+def test_only_rows_of_a_part_that_is_there_can_be_audited(reviews):
+    for rows, part in ((reviews, "test"), (in_parts(), "dev")):
+        with pytest.raises(DataError, match="no row is in the part"):
+            out_of_fold(rows, by_word("good"), part=part)
+    with pytest.raises(DataError, match="out of fold"):
+        out_of_fold(in_parts(), by_word("good"), part="train")
+
+
+def test_a_tagger_may_answer_with_spans():
+    texts = [f"{w} met {v} in Rome" for w in ("Ann", "Bob", "Eve", "Max") for v in ("Kim", "Lee", "Sue")]
+    true = [dict(start=0, end=3, label="PER"), dict(start=8, end=11, label="PER"), dict(start=15, end=19, label="LOC")]
+    given = [true[:2] + [dict(start=15, end=19, label="PER")] if i == 4 else true[1:] if i == 7 else true
+             for i in range(12)]
+
+    def tagger(train, texts):
+        return [[s | dict(probability=0.9) for s in true] if "Sue" not in t else [] for t in texts]
+
+    rows = entities(texts, given)
+    found = out_of_fold(rows, tagger, rounds=1, grouped=False)
+    words = found.probs[found.row == 0]
+    np.testing.assert_allclose(words.sum(1), 1)
+    assert [found.names[i] for i in words.argmax(1)] == ["B-PER", "O", "B-PER", "O", "B-LOC"]
+    np.testing.assert_allclose(words.max(1), [0.9, 1, 0.9, 1, 0.9])
+    assert set(found.probs[found.row == 2][:, found.names.index("O")]) == {1.0}      # no spans: all outside
+    said = label_issues(rows, found).set_index("uid")
+    assert said.loc[rows["uid"][4], ["kind", "suggested"]].tolist() == ["type", "Rome (LOC)"]
+    assert said.loc[rows["uid"][7], ["kind", "suggested"]].tolist() == ["missing", "Eve (PER)"]
+    with pytest.raises(DataError, match="answered 1 times"):
+        out_of_fold(rows, lambda train, texts: [[]], rounds=1, grouped=False)
+
+
 def test_same_seed_same_numbers_and_order_of_rows_does_not_leak(reviews):
     a, b = (out_of_fold(reviews, seed=1) for _ in range(2))
     np.testing.assert_array_equal(a.probs, b.probs)
