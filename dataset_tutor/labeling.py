@@ -554,7 +554,8 @@ def pseudo_label(
     """Let the probe label the training rows that have no label, where it is sure. `labelled_by` says which they are.
 
     With `consistent`, a row and its children get one answer, the mean of theirs, or none (label guessing of MixMatch,
-    Berthelot et al. 2019); children of rows that a person labelled are left alone. Raises `LeakageError` if the rows are not split, `DataError` where no row has a label.
+    Berthelot et al. 2019); children of rows that a person labelled are left alone. Raises `LeakageError` if the rows
+    are not split, `DataError` where no row has a label.
     """
     from datasets import Value
 
