@@ -746,12 +746,11 @@ def _run(
             n = stop // way.price - len(read)
             if n < 1:
                 continue
-            how = way.start if way.start and len(read) < max(way.first, 1) else way.ask
+            how, seen = (way.start if way.start and len(read) < max(way.first, 1) else way.ask), set(read)
             if how == "random":
-                seen = set(read)
                 new = [u for u in (able[i] for i in order) if u not in seen][:n]
             else:  # rows that were read without an answer are not asked for again
-                left = pick_rows(now, [place[u] for u in able if u not in read or u in answers])
+                left = pick_rows(now, [place[u] for u in able if u not in seen or u in answers])
                 new = query(left, how=how, n=int(n), space=space, seed=seed * 1000 + len(read))
             for u in new:
                 said = gold[u] if way.answer is None else way.answer(train[place[u]], rng)
