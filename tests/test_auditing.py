@@ -187,6 +187,14 @@ def test_labels_count_by_name_and_shift_is_seen():
     assert (audit.shifts["p"] < 0.01).all() and audit.verdict == "look"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_part_of_one_row_has_a_shift_with_a_probability():
+    train = rows([f"{'word ' * (i % 7)}number {i}" for i in range(50)], "a")
+    for text, low, high in (("x", 0.01, 0.1), ("word word number 9", 0.3, 1)):
+        shift = audit_split(train, test=rows([text], "b"), **QUICK).shifts.set_index("what").loc["length"]
+        assert low < shift["p"] <= high
+
+
 def test_random_label_shifts_alarm_as_rarely_as_stated():
     rng, hits = np.random.default_rng(0), 0
     from dataset_tutor.auditing import _label_shift
