@@ -91,7 +91,7 @@ def test_crawl_delay_is_kept(tmp_path):
         start = time.perf_counter()  # the client's clock: a busy server notes a request late
         crawl(server.url, tmp_path / "j", ME, **QUICK)
         took = time.perf_counter() - start
-    assert len(server.log) == 4 and took > 0.5
+    assert len(server.log) == 4 and took >= 3 * 0.2
 
 
 def test_a_crawl_delay_of_a_day_is_left_for_later(tmp_path):
