@@ -610,7 +610,7 @@ def _units(ds: Dataset, free: list[int], consistent: bool) -> list[list[int]]:
 
 def _say(probe: Probe, space: Space, units: Sequence[Sequence[int]]) -> tuple[list, np.ndarray]:
     "What the probe says of rows (classes or spans), or of rows with their children, and how sure it is."
-    rows = np.concatenate([np.asarray(u, dtype=np.int64) for u in units])
+    rows = [r for u in units for r in u]
     at, owner = space.of(rows)
     p = probe.proba(space.items[at])
     if space.offsets is None:
@@ -746,7 +746,8 @@ def _run(
             n = stop // way.price - len(read)
             if n < 1:
                 continue
-            how, seen = (way.start if way.start and len(read) < max(way.first, 1) else way.ask), set(read)
+            how = way.start if way.start and len(read) < max(way.first, 1) else way.ask
+            seen = set(read)
             if how == "random":
                 new = [u for u in (able[i] for i in order) if u not in seen][:n]
             else:  # rows that were read without an answer are not asked for again
