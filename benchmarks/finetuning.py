@@ -1,57 +1,94 @@
-"""Fine-tuned against linear on the real samples: score, paired difference, seconds.
+"""Fine-tuned on all rows of the real samples, beside the linear baseline and beside plain `Trainer`.
 
-Usage: python benchmarks/finetuning.py [--samples reviews-en ner-zh ...] [--seeds 0 1 2] [--rows N] [--epochs N]
-                                       [--against trainer]
+Usage: python benchmarks/finetuning.py [NAME[:ROWS] ...] [--seeds 0 1 2] [--epochs N] [--trainer 0 1 2] [--table]
 
-With `--against trainer` also plain `Trainer` with its defaults and fixed padding, on the same rows (see throughput.py).
-Finished runs stay in the cache and are read back, so the table can be made in several sittings.
+A name without a number means all rows of that sample; eight tenths are for training, one for validation, one for the
+test. The seed decides rows, split, head and order. `--trainer` says for which seeds `Trainer` is trained too, on the
+same training rows and with its defaults: batches of 8, 5e-5, linear decay, three epochs, padded to the batch's longest
+row, the last weights kept. Only its number format is the one that `finetune` takes too (bfloat16 where the processor
+has it), since float32 takes hours here. What is finished stays in the cache and is read back, so that the table can be
+made in several sittings; `--table` only prints what is there.
 """
 import argparse
+import json
 
 import datasets
-from throughput import Rows, by_trainer
+import pandas as pd
+from throughput import SAMPLES, Rows, plain_trainer
 
-from dataset_tutor.acquisition import load_sample
 from dataset_tutor.assets import cache_dir
-from dataset_tutor.cleaning import ner_en, ner_zh, reviews_en, reviews_zh
-from dataset_tutor.distribution import part, split
-from dataset_tutor.finetuning import baseline, finetune
-from dataset_tutor.models import doctor
+from dataset_tutor.auditing import paired_points
+from dataset_tutor.baselines import _report
+from dataset_tutor.finetuning import _write, baseline, finetune
+from dataset_tutor.models import pick_dtype
 
-SAMPLES = {"reviews-en": (reviews_en, 8_600, {}), "reviews-zh": (reviews_zh, 8_600, {}),
-           "ner-en": (ner_en, None, {"merge": True}), "ner-zh": (ner_zh, 2_900, {})}
+SIZES = (0.8, 0.1, 0.1)
+SPANS = ("start", "end", "label", "probability")
 
 
-def compare(name: str, seed: int, rows: int | None, epochs: int | None, against: str | None = None) -> str:
-    "One line of the table: one sample, one seed; the seed decides rows, split, head and order."
-    clean, usual, options = SAMPLES[name]
-    n = rows or usual
-    ds = split(clean()(load_sample(name, rows=n, seed=seed, **options)), seed=seed)
-    line = baseline(ds, seed=seed)
-    out = cache_dir("runs", f"{name}-{n or 'all'}-{epochs or 'default'}-{seed}")
-    run = finetune(ds, seed=seed, epochs=epochs, out=out, progress=False)
-    key = "accuracy" if "accuracy" in run.metrics else "f1"
-    plain = f"{by_trainer(Rows(name, n, seed))['score']:>9.3f}" if against else ""
-    return (f"{name:<12}{seed:>5}{len(part(ds, 'train')):>7}  {key:<9}{line.metrics[key]:>7.3f}"
-            f"{run.metrics[key]:>12.3f}  {run.metrics.minus(line.metrics, key)!r:<37}"
-            f"{line.seconds:>7.0f}{run.seconds:>7.0f}{plain}")
+def trainer_says(rows: Rows, path) -> dict:
+    "Plain `Trainer`'s predictions for the test rows, and the seconds of its steps."
+    if not path.exists():
+        said, seconds, _ = plain_trainer(rows, width=None, half=pick_dtype("cpu") == "bfloat16")
+        _write(path, json.dumps({"said": said, "seconds": seconds}, ensure_ascii=False, default=float))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def compare(name: str, n: int | None, seed: int, args) -> dict | None:
+    "One sample, one seed."
+    out = cache_dir("runs", f"full-{name}-{n or 'all'}-{args.epochs or 'default'}-{seed}")
+    plain = out / "trainer.json"
+    if args.table and not (out / "run.json").exists():
+        return None
+    rows = Rows(name, n, seed, SIZES)
+    run = finetune(rows.ds, seed=seed, epochs=args.epochs, out=out, progress=False)
+    line, key = baseline(rows.ds, seed=seed), "accuracy" if rows.task == "classification" else "f1"
+    found = {"sample": f"{name}:{n}" if n else name, "seed": seed, "score": key,
+             **{"training" if p == "train" else p: len(rows.parts[p]) for p in ("train", "test")},
+             "linear": line.metrics[key], "ours": run.metrics[key], "seconds": run.seconds}
+    if plain.exists() if args.table else seed in args.trainer:
+        theirs = trainer_says(rows, plain)
+        report = _report(rows.task, rows.parts["test"], theirs["said"], rows.names)
+        found |= {"Trainer": report[key], "its seconds": theirs["seconds"],
+                  "ours - Trainer": repr(run.metrics.minus(report, key))}
+    return found
+
+
+def over_seeds(lines: pd.DataFrame) -> pd.Series:
+    "Means, and points gained with intervals over seeds where there are two."
+    out = lines[["linear", "ours", "Trainer"]].mean().round(3)
+    for other in ("linear", "Trainer"):
+        both = lines[["ours", other]].dropna()
+        if len(both) > 1:
+            out[f"ours - {other}"] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*paired_points(both["ours"], both[other]))
+    return out
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", nargs="*", default=list(SAMPLES), choices=list(SAMPLES))
+    parser.add_argument("samples", nargs="*", default=["reviews-en", "reviews-zh", "ner-en", "ner-zh:2500"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--rows", type=int)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--against", choices=["trainer"])
+    parser.add_argument("--trainer", nargs="*", type=int, default=[])
+    parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
+    wanted = [name.partition(":") for name in args.samples]
+    if unknown := [name for name, _, _ in wanted if name not in SAMPLES]:
+        parser.error(f"unknown sample {unknown[0]!r}: {', '.join(SAMPLES)}")
     datasets.disable_progress_bars()
-    print(f"{doctor()}\n")
-    print(f"{'sample':<12}{'seed':>5}{'rows':>7}  {'score':<9}{'linear':>7}{'fine-tuned':>12}  {'difference':<37}"
-          f"{'s':>7}{'s':>7}{'  Trainer' if args.against else ''}")
-    for name in args.samples:
+    lines = []
+    for name, _, n in wanted:
         for seed in args.seeds:
-            print(compare(name, seed, args.rows, args.epochs, args.against), flush=True)
+            if found := compare(name, int(n) if n else None, seed, args):
+                lines.append(found)
+                if not args.table:
+                    print(json.dumps(found), flush=True)
+    columns = ["sample", "score", "training", "test", "seed", "linear", "ours", "Trainer", "ours - Trainer", "seconds",
+               "its seconds"]
+    table = pd.DataFrame(lines).reindex(columns=columns)
+    print(table.round({"linear": 3, "ours": 3, "Trainer": 3, "seconds": 0, "its seconds": 0}).to_string(na_rep=""))
+    means = pd.DataFrame({name: over_seeds(some) for name, some in table.groupby("sample", sort=False)}).T
+    print(f"\nmeans over seeds, points\n{means.to_string(na_rep='')}")
 
 
 if __name__ == "__main__":

@@ -55,17 +55,17 @@ class Clock(transformers.TrainerCallback):
 class Rows:
     "One sample's parts, its classes or types, tokeniser and a new model."
 
-    def __init__(self, name: str, n: int, seed: int):
+    def __init__(self, name: str, n: int | None, seed: int, sizes: tuple = (0.7, 0.15, 0.15)):
         clean, self.model, more = SAMPLES[name]
-        self.ds = split(clean()(load_sample(name, rows=n, seed=seed, **more)), seed=seed)
+        self.ds = split(clean()(load_sample(name, rows=n, seed=seed, **more)), sizes=sizes, seed=seed)
         self.task, self.names, self.parts = _prepare(self.ds, None)
         self.labels = tag_names(self.names) if self.task == "ner" else self.names
         self.tokenizer, self.seed = load_pretrained("AutoTokenizer", self.model), seed
         self.settings = Settings(self.task, self.model, seed, 3, 5e-5, 8, max_length=WIDTH, stride=32)
 
-    def new(self):
+    def new(self, **options):
         transformers.set_seed(self.seed)
-        return load_pretrained(KIND[self.task], self.model, num_labels=len(self.labels))
+        return load_pretrained(KIND[self.task], self.model, num_labels=len(self.labels), **options)
 
     def score(self, said: list) -> dict:
         report = _report(self.task, self.parts["test"], said, self.names)
@@ -73,14 +73,16 @@ class Rows:
         return {"score": report[key], "metric": key}
 
 
-def fixed(tokenizer, items: list[dict]) -> dict:
-    "A batch that is always as wide; -100 on the padding of a tagger's labels."
+def padded(tokenizer, items: list[dict], width: int | None = WIDTH) -> dict:
+    "A batch of that width, or of its longest row's; -100 on the padding of a tagger's labels."
+    width = width or max(len(i["input_ids"]) for i in items)
+
     def wide(key, pad):
-        return torch.tensor([[*i[key], *[pad] * (WIDTH - len(i[key]))] for i in items])
+        return torch.tensor([[*i[key], *[pad] * (width - len(i[key]))] for i in items])
 
     ner = isinstance(items[0]["labels"], list)
     ids = wide("input_ids", tokenizer.pad_token_id)
-    mask = torch.tensor([[1] * len(i["input_ids"]) + [0] * (WIDTH - len(i["input_ids"])) for i in items])
+    mask = torch.tensor([[1] * len(i["input_ids"]) + [0] * (width - len(i["input_ids"])) for i in items])
     labels = wide("labels", items[0].get("pad", IGNORE)) if ner else torch.tensor([i["labels"] for i in items])
     return dict(input_ids=ids, attention_mask=mask, labels=labels)
 
@@ -103,7 +105,7 @@ def by_source(rows: Rows) -> dict:
     for _ in range(3):
         order = torch.randperm(len(items)).tolist()
         for at in range(0, len(order), 16):
-            net(**fixed(rows.tokenizer, [items[i] for i in order[at:at + 16]])).loss.backward()
+            net(**padded(rows.tokenizer, [items[i] for i in order[at:at + 16]])).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
     seconds = time.perf_counter() - start
@@ -123,19 +125,26 @@ def printed_spans(rows: Rows, net, text: str) -> list[dict]:
     return [s | dict(probability=1.0) for s in tags_to_spans(offsets, tags, illegal="repair")[0]]
 
 
-def by_trainer(rows: Rows) -> dict:
-    net, train, clock = rows.new(), rows.parts["train"], Clock()
+def plain_trainer(rows: Rows, width: int | None = WIDTH, half: bool = False) -> tuple[list, float, list[dict]]:
+    "What it predicts for the test rows, seconds of its steps, and its training items. `half`: in bfloat16."
+    net = rows.new(**{"attn_implementation": "eager"} if half else {})   # fused attention is slow in bfloat16 on CPUs
+    train, clock = rows.parts["train"], Clock()
     items = _spans_encoded(rows.tokenizer, train, rows.labels, rows.settings)[0] if rows.task == "ner" else \
         _classes_encoded(rows.tokenizer, train, rows.settings)[0]
     with tempfile.TemporaryDirectory() as tmp:
         args = transformers.TrainingArguments(tmp, use_cpu=True, report_to="none", save_strategy="no", seed=rows.seed,
-                                              disable_tqdm=True, remove_unused_columns=False)
-        loop = transformers.Trainer(net, args, data_collator=lambda some: fixed(rows.tokenizer, some),
-                                    train_dataset=items, callbacks=[clock])
+                                              disable_tqdm=True, remove_unused_columns=False, bf16=half)
+        loop = transformers.Trainer(net, args, train_dataset=items, callbacks=[clock],
+                                    data_collator=lambda some: padded(rows.tokenizer, some, width))
         loop.remove_callback(transformers.PrinterCallback)
         loop.train()
     said = _predict(net.eval(), rows.tokenizer, rows.names, rows.parts["test"].texts, rows.settings)
-    return cost(3 * len(items), clock.seconds, items) | rows.score(said)
+    return said, clock.seconds, items
+
+
+def by_trainer(rows: Rows) -> dict:
+    said, seconds, items = plain_trainer(rows)
+    return cost(3 * len(items), seconds, items) | rows.score(said)
 
 
 def by_ours(rows: Rows) -> dict:
