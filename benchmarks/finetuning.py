@@ -11,6 +11,7 @@ made in several sittings; `--table` only prints what is there.
 """
 import argparse
 import json
+import sys
 
 import datasets
 import pandas as pd
@@ -81,8 +82,7 @@ def main():
         for seed in args.seeds:
             if found := compare(name, int(n) if n else None, seed, args):
                 lines.append(found)
-                if not args.table:
-                    print(json.dumps(found), flush=True)
+                print(json.dumps(found), file=sys.stderr, flush=True)
     columns = ["sample", "score", "training", "test", "seed", "linear", "ours", "Trainer", "ours - Trainer", "seconds",
                "its seconds"]
     table = pd.DataFrame(lines).reindex(columns=columns)

@@ -1,10 +1,14 @@
 """`predict` through four engines on the same real test rows: PyTorch (float32, and what it prefers), ONNX, ONNX int8.
 
-Usage: python benchmarks/inference.py [--samples reviews-en ...] [--rows N] [--test N] [--epochs N] [--at-once 1 16 256]
+Usage: python benchmarks/inference.py [--samples reviews-en ...] [--rows N] [--timed N] [--epochs N]
+                                      [--at-once 1 16 256]
        python benchmarks/inference.py --runs FOLDER ...   (saved runs, such as `model` in a folder of chapter 90)
+       python benchmarks/inference.py --price --runs ...  (only the scores of float32 and int8, on all test rows)
 
 Each round times all engines one after the other, so that a busy machine slows all of them; the ratios are medians over
-the rounds of one run. Tokenising and decoding are included. Trained runs stay in the cache and are read back.
+the rounds of one run. Tokenising and decoding are included. Scores are always those of all test rows, since eight bits
+change one prediction in fifty: what that adds up to on a few hundred rows is chance. Trained runs stay in the cache and
+are read back.
 """
 import argparse
 import tempfile
@@ -14,6 +18,7 @@ from statistics import median
 
 import datasets
 import numpy as np
+import pandas as pd
 
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.assets import cache_dir
@@ -36,10 +41,9 @@ def seconds(model, texts: list, at_once: int) -> float:
     return time.perf_counter() - start
 
 
-def held_rows(run, most: int) -> _Rows:
-    "Test rows as `_report` wants them, evenly spread over the test."
-    every = run.rows["test"]
-    rows = every[::max(1, len(every) // most)][:most]
+def held_rows(run) -> _Rows:
+    "Test rows as `_report` wants them."
+    rows = run.rows["test"]
     gold = [r["gold"] if run.task == "ner" else run.names.index(r["gold"]) for r in rows]
     return _Rows([r["uid"] for r in rows], [r["text"] for r in rows], gold)
 
@@ -52,20 +56,39 @@ def trained(name: str, args):
     return finetune(ds, epochs=args.epochs, out=out, progress=False, device="cpu")
 
 
+def exported(run, folder: str, args) -> dict:
+    "The run in float32, and its export in eight bits."
+    return {"PyTorch float32": as_float32(run),
+            "ONNX int8": export_onnx(run, Path(folder) / "int8", int8=True, tolerance=args.tolerance)}
+
+
+def price(run, args) -> dict:
+    "What eight bits cost in points, on all test rows, with a paired interval."
+    rows = held_rows(run)
+    with tempfile.TemporaryDirectory() as tmp:
+        said = [m.predict(rows.texts) for m in exported(run, tmp, args).values()]
+    whole, small = (_report(run.task, rows, p, run.names) for p in said)
+    key, found = "accuracy" if "accuracy" in whole else "f1", compare_predictions(*said)
+    lost, low, high = (100 * v for v in small.minus(whole, key))
+    return {"test rows": len(rows), "score": key, "float32": round(whole[key], 4), "int8": round(small[key], 4),
+            "points": f"{lost:+.1f} [{low:+.1f}, {high:+.1f}]", "differ": f"{found['differ']} of {found['compared']}"}
+
+
 def measure(name: str, run, args):
-    "Print what int8 costs and saves, then a line for each engine."
-    rows, threads = held_rows(run, args.test), need("torch")[0].get_num_threads()
-    ids = run.tokenizer(rows.texts, truncation=True, max_length=run.settings.max_length)["input_ids"]
+    "Print how much faster int8 is, then a line for each engine."
+    rows, threads = held_rows(run), need("torch")[0].get_num_threads()
+    texts = rows.texts[::max(1, len(rows) // args.timed)][:args.timed]
+    ids = run.tokenizer(texts, truncation=True, max_length=run.settings.max_length)["input_ids"]
     pieces, lines, gained = [len(i) for i in ids], [], []
     with tempfile.TemporaryDirectory() as tmp:
-        engines = {"PyTorch float32": as_float32(run), f"PyTorch {run.settings.dtype}": run,
-                   "ONNX float32": export_onnx(run, Path(tmp) / "float32"),
-                   "ONNX int8": export_onnx(run, Path(tmp) / "int8", int8=True, tolerance=args.tolerance)}
+        engines = exported(run, tmp, args)
+        engines = {"PyTorch float32": engines["PyTorch float32"], f"PyTorch {run.settings.dtype}": run,
+                   "ONNX float32": export_onnx(run, Path(tmp) / "float32"), "ONNX int8": engines["ONNX int8"]}
         said = {k: m.predict(rows.texts) for k, m in engines.items()}
         score = {k: _report(run.task, rows, p, run.names) for k, p in said.items()}
         first = next(iter(engines))
         for at_once in args.at_once:
-            some = rows.texts[:args.single] if at_once == 1 else rows.texts
+            some = texts[:args.single] if at_once == 1 else texts
             took = [{k: seconds(m, some, at_once) for k, m in engines.items()} for _ in range(args.rounds + 1)][1:]
             for k, model in engines.items():
                 faster = sorted(t[first] / t[k] for t in took)
@@ -80,7 +103,8 @@ def measure(name: str, run, args):
     lost, low, high = (100 * v for v in score["ONNX int8"].minus(score[first], key))
     print(f"{name}, int8 against PyTorch float32: {', '.join(gained)}; "
           f"{lost:+.1f} points of {key} [{low:+.1f}, {high:+.1f}]")
-    print(f"  {len(rows)} test rows of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), {threads} threads")
+    print(f"  {len(rows)} test rows; timed on {len(texts)} of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), "
+          f"{threads} threads")
     print("\n".join(lines), flush=True)
 
 
@@ -89,7 +113,8 @@ def main():
     parser.add_argument("--samples", nargs="*", default=list(SAMPLES), choices=list(SAMPLES))
     parser.add_argument("--runs", nargs="*", type=Path)
     parser.add_argument("--rows", type=int, default=2_900)
-    parser.add_argument("--test", type=int, default=400, help="test rows")
+    parser.add_argument("--price", action="store_true", help="only the scores of float32 and int8")
+    parser.add_argument("--timed", type=int, default=400, help="so many of the test rows are timed")
     parser.add_argument("--single", type=int, default=100, help="of these, so many one at a time")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rounds", type=int, default=3)
@@ -97,10 +122,13 @@ def main():
     parser.add_argument("--at-once", nargs="*", type=int, default=[1, 16, 256])
     args = parser.parse_args()
     datasets.disable_progress_bars()
-    for folder in args.runs or []:
-        measure(folder.parent.name if folder.name == "model" else folder.name, load_run(folder, "cpu"), args)
-    for name in [] if args.runs else args.samples:
-        measure(name, trained(name, args), args)
+    runs = {p.parent.name if p.name == "model" else p.name: load_run(p, "cpu") for p in args.runs or []} or \
+        {name: trained(name, args) for name in args.samples}
+    if args.price:
+        print(pd.DataFrame([{"run": name} | price(run, args) for name, run in runs.items()]).to_string(index=False))
+        return
+    for name, run in runs.items():
+        measure(name, run, args)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 
 from .cleaning import text_key
 from .columns import guess_lang
-from .core import DataError, add_uids, apply_edits, escape, make_uid, pick_rows, step
+from .core import DataError, add_uids, apply_edits, escape, make_uid, pick_rows, read_column, step
 from .deduplication import _distinct, _holding, _near, _some_edits, _weights, similarity
 from .distribution import SPLITS, _group_columns, part, split
 from .models import default_encoder, embed, need
@@ -434,8 +434,7 @@ def _part_names(ds: Dataset) -> list:
 
 def _gathered(parts: dict, column: str) -> list:
     "A column over all parts; None where a part lacks it."
-    return [v for ds in parts.values()
-            for v in (ds.with_format(None)[column][:] if column in ds.column_names else [None] * len(ds))]
+    return [v for ds in parts.values() for v in read_column(ds, column)]
 
 
 def _names(parts: dict, uids: list) -> list[str]:

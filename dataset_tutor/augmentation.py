@@ -21,7 +21,7 @@ import numpy as np
 
 from .assets import fetch
 from .cleaning import text_key
-from .core import DataError, Edit, Edited, Verb, diff_edits, make_uid, move_spans, pick_rows
+from .core import DataError, Edit, Edited, Verb, diff_edits, make_uid, move_spans, pick_rows, read_column
 from .distribution import require_split
 from .grammar import tag_words
 from .language import KEEP, segment, stop_words
@@ -974,7 +974,7 @@ class _Maker:
         plain = ds.with_format(None)
         self.ops, self.seed, self.num_proc, self.kept, self.count = ops, seed, num_proc, [], Counter()
         self.texts, self.uids = plain[text][:], plain["uid"][:]
-        self.spans = plain["spans"][:] if "spans" in ds.column_names else [()] * len(ds)
+        self.spans = read_column(ds, "spans", ())
         self.known = {text_key(t) for t in self.texts if t is not None}
         self.exact = {t for t in self.texts if t is not None}
         self.taken = set(self.uids)
@@ -1064,7 +1064,7 @@ def augment(
     if not ops:
         raise DataError("there are no operators", fix=f"use some of {', '.join(OPERATORS)}")
     plain = ds.with_format(None)
-    born = plain["op"][:] if "op" in ds.column_names else [None] * len(ds)
+    born = read_column(ds, "op")
     rows = enumerate(zip(plain["split"], plain[text], born))
     train = [i for i, (p, t, o) in rows if p == "train" and t and o not in OPERATORS]
     wanted, maker = _wanted(ds, train, target, label), _Maker(ds, ops, train, text, seed, num_proc)

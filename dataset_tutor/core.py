@@ -29,9 +29,9 @@ from rapidfuzz.distance import Levenshtein
 # %% auto #0
 __all__ = ['COLUMNS', 'Edit', 'VERBS', 'DataError', 'LeakageError', 'escape', 'make_uid', 'add_uids', 'diff_edits', 'apply_edits',
            'move_spans', 'Edited', 'resub', 'Record', 'unpack_trail', 'records', 'add_record', 'History', 'history',
-           'fill_column', 'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper', 'RowFilter',
-           'row_filter', 'dropped', 'Story', 'mark_changes', 'story', 'write_rows', 'read_rows', 'read_yaml',
-           'fingerprint', 'show_progress', 'progress']
+           'read_column', 'fill_column', 'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper',
+           'RowFilter', 'row_filter', 'dropped', 'Story', 'mark_changes', 'story', 'write_rows', 'read_rows',
+           'read_yaml', 'fingerprint', 'show_progress', 'progress']
 
 # %% ../nbs/00_core.ipynb #d55e5ba1
 if TYPE_CHECKING:
@@ -497,6 +497,15 @@ def _changed_rows(old: Dataset, new: Dataset, columns: list[str]) -> dict[int, d
             if x != y:
                 before.setdefault(i, {})[c] = x
     return before
+
+
+def read_column(
+    ds: Dataset,
+    column: str,
+    missing=None,  # stands for each row where there is no such column
+) -> list:
+    "The values of a column, which the rows need not have."
+    return ds.with_format(None)[column][:] if column in ds.column_names else [missing] * len(ds)
 
 
 def fill_column(

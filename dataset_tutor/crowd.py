@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .agreement import CodedVotes, _one_vote_each, bootstrap, code_votes
-from .core import DataError, make_uid, step
+from .core import DataError, make_uid, read_column, step
 from .tagging import best_path, bio_penalties, check_spans, tags_to_spans
 
 # %% auto #0
@@ -262,7 +262,7 @@ def apply_labels(
     if unknown is not None:
         raise DataError("there is no such row", "uid", unknown, "labels must come from votes on these rows")
     taken = {u: v for u, v in said.items() if v[1] >= least}
-    old = ds.with_format(None)[kind][:] if kind in ds.column_names else [None] * len(ds)
+    old = read_column(ds, kind)
     names = getattr(ds.features.get(kind), "names", None)
     new = [_as_class(taken[u][0], names, u) if u in taken else o for u, o in zip(uids, old)]
     if kind == "spans":

@@ -25,7 +25,17 @@ import numpy as np
 
 from .assets import cache_dir
 from .cleaning import text_key
-from .core import DataError, LeakageError, Step, Verb, diff_edits, fingerprint, move_spans, progress
+from dataset_tutor.core import (
+    DataError,
+    LeakageError,
+    Step,
+    Verb,
+    diff_edits,
+    fingerprint,
+    move_spans,
+    progress,
+    read_column,
+)
 from .distribution import families, split
 from .evaluation import Interval, Report, classification_metrics, ner_metrics
 from .models import embed, embed_tokens, need
@@ -148,7 +158,7 @@ def _guard(step: Callable, before: Dataset, after: Dataset, test: Dataset, test_
     test_uids = set(test.with_format(None)["uid"][:])
     keys = {text_key(t) for t in [*test.with_format(None)["text"][:], *test_texts]}
     plain, keep = after.with_format(None), []
-    parents = plain["parent"][:] if "parent" in after.column_names else [None] * len(after)
+    parents = read_column(after, "parent")
     for i, (uid, text, parent) in enumerate(zip(plain["uid"][:], plain["text"][:], parents)):
         if uid in test_uids:
             raise LeakageError("the step brought back a row of the test", "uid", uid, "use only the rows it is given")
@@ -169,6 +179,7 @@ class _Arm:
     texts: list[str]
     gold: list  # class names, or lists of spans
     test: list[str]  # the test texts as this arm reads them
+    own: float = 1.0  # share of the training rows that were made from no other one of them
 
     def train(self) -> tuple[list[str], list]:
         at = [i for i, p in enumerate(self.parts) if p == "train"]
@@ -184,14 +195,18 @@ def _arm(ds: Dataset, task: str, seed: int, test: list[str], before: Dataset) ->
     "The rows of an arm, without those that no model can use, and without training texts that validation has."
     ds = _usable(ds, task)
     known = dict(zip(before.with_format(None)["uid"][:], before.with_format(None)["split"][:]))
-    given = ds.with_format(None)["split"][:] if "split" in ds.column_names else [None] * len(ds)
+    given = read_column(ds, "split")
     parts = [known.get(u) or g or "train" for u, g in zip(ds.with_format(None)["uid"][:], given)]
     texts = ds.with_format(None)["text"][:]
     gold = _truths(ds, task) if task == "classification" else [
         [{k: s[k] for k in ("start", "end", "label")} for s in row] for row in ds.with_format(None)["spans"][:]]
     other = {text_key(t) for t, p in zip(texts, parts) if p != "train"}
     at = [i for i, p in enumerate(parts) if p != "train" or text_key(texts[i]) not in other]
-    return _Arm(seed, [parts[i] for i in at], [texts[i] for i in at], [gold[i] for i in at], test)
+    train = [i for i in at if parts[i] == "train"]
+    uids, parents = ds.with_format(None)["uid"][:], read_column(ds, "parent")
+    here = {uids[i] for i in train}
+    own = sum(parents[i] not in here for i in train) / max(1, len(train))
+    return _Arm(seed, [parts[i] for i in at], [texts[i] for i in at], [gold[i] for i in at], test, own)
 
 # %% ../nbs/80_effects.ipynb #ae5bb870
 def _fast_classes(arms: list[_Arm], names: list[str], model: str, options: dict) -> list[list[str]]:
@@ -206,7 +221,8 @@ def _fast_classes(arms: list[_Arm], names: list[str], model: str, options: dict)
         if len(set(y)) == 1:
             out.append([y[0]] * len(a.test))
             continue
-        fit = LogisticRegression(C=3.0, max_iter=1000).fit(x[[at[t] for t in texts]], y)  # C: flat optimum, 1 to 10
+        # The optimum is flat, 1 to 10. Children share their parents' weight, or they would also weaken the penalty.
+        fit = LogisticRegression(C=3.0 * a.own, max_iter=1000).fit(x[[at[t] for t in texts]], y)
         out.append(fit.predict(x[[at[t] for t in a.test]]).tolist())
     return out
 

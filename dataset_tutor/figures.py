@@ -723,13 +723,6 @@ def _add_intervals(fig, shown: Shown, place: dict):
                      autorange="reversed", **place)
     fig.update_xaxes(title_text=_said(shown.x, 120), range=shown.limits, **place)
 
-
-def _live_intervals(shown: Shown):
-    (go,) = need("plotly.graph_objects", extra="plot")
-    fig = go.Figure()
-    _add_intervals(fig, shown, {})
-    return fig
-
 # %% ../nbs/63_figures.ipynb #e4d2905b
 def _add_dots(fig, shown: Shown, place: dict):
     rows = shown.rows
@@ -747,15 +740,16 @@ def _add_dots(fig, shown: Shown, place: dict):
     fig.update_xaxes(title_text=_said(shown.x, 120), **place)
     fig.update_yaxes(title_text=_said(shown.y, 120), **place)
 
-
-def _live_dots(shown: Shown):
-    (go,) = need("plotly.graph_objects", extra="plot")
-    fig = go.Figure()
-    _add_dots(fig, shown, {})
-    return fig
-
 # %% ../nbs/63_figures.ipynb #b7c1385e
 _ADD = {"bars": _add_bars, "intervals": _add_intervals, "dots": _add_dots}
+
+
+def _live_alone(shown: Shown):
+    "A picture of one mark without panels."
+    (go,) = need("plotly.graph_objects", extra="plot")
+    fig = go.Figure()
+    _ADD[shown.mark](fig, shown, {})
+    return fig
 
 
 def _live_beside(shown: Shown):
@@ -791,7 +785,7 @@ def _live_lines(shown: Shown):
 
 # %% ../nbs/63_figures.ipynb #7e15dc40
 _LIVE = {"bars": _live_bars, "steps": _live_steps, "lines": _live_lines, "matrix": _live_matrix,
-         "intervals": _live_intervals, "dots": _live_dots, "beside": _live_beside}
+         "intervals": _live_alone, "dots": _live_alone, "beside": _live_beside}
 
 
 def _tall(shown: Shown) -> int:

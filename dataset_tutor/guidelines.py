@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from .core import DataError, escape, read_yaml
+from .core import DataError, escape, read_column, read_yaml
 from .tagging import CJK
 from .tasks import get_task, guess_task
 
@@ -738,7 +738,7 @@ def _others(counts: Counter, name: str) -> str:
 def _draft_classes(ds: Dataset, examples: int) -> Iterator[Label]:
     "Classes with the shortest texts of more than twenty characters."
     plain, by = ds.with_format(None), {}
-    pairs = plain["text_pair"][:] if "text_pair" in ds.column_names else [None] * len(ds)
+    pairs = read_column(ds, "text_pair")
     for label, text, pair in zip(_class_names(ds), plain["text"], pairs):
         if label is not None and text:
             by.setdefault(label, []).append((len(text) < 20, len(text), text, pair))

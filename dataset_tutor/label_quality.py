@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .columns import guess_lang
-from .core import DataError, fill_column, pick_rows, step
+from .core import DataError, fill_column, pick_rows, read_column, step
 from .deduplication import group_duplicates, similar_pairs
 from .distribution import families, training_rows
 from .models import default_encoder, embed, embed_tokens, need
@@ -342,7 +342,7 @@ def _of_part(ds: Dataset, part: str | None) -> np.ndarray:
     "Which rows are of that part; None: all."
     if part is None:
         return np.ones(len(ds), dtype=bool)
-    here = np.array(ds.with_format(None)["split"][:] if "split" in ds.column_names else [None] * len(ds)) == part
+    here = np.array(read_column(ds, "split")) == part
     if part == "train" or not here.any():
         why = "training rows are judged out of fold" if part == "train" else f"no row is in the part {part!r}"
         raise DataError(why, "split", fix='part=None; part="test" wants split(ds) first')
@@ -403,7 +403,7 @@ def out_of_fold(
     """
     ner, names, row, place, given, own = _setting(ds, model, encoder, text, label)
     model = own or _Own(model, ds, text, names, row, ner)
-    parts = ds.with_format(None)["split"][:] if "split" in ds.column_names else ["train"] * len(ds)
+    parts = read_column(ds, "split", "train")
     known = np.where(np.array([p == "train" for p in parts], dtype=bool)[row], given, -1)
     family = _families(ds, near, text, seed) if grouped else np.arange(len(ds))
     stratum = np.bincount(row[given > 0], minlength=len(ds)) > 0 if ner else given
@@ -701,7 +701,7 @@ def apply_review(
     ner, uids = guess_task(ds).name == "ner", plain["uid"][:]
     at, column = {u: i for i, u in enumerate(uids)}, "spans" if ner else label
     texts, new, names = plain[text][:], plain[column][:], getattr(ds.features[column], "names", None)
-    parts = plain["split"][:] if "split" in ds.column_names else ["train"] * len(ds)
+    parts = read_column(ds, "split", "train")
     notes = dict.fromkeys(("decided", "kept", "changed", "dropped", "changed_outside_training"), 0)
     reasons, notes["decided"] = {}, len(decided)
     for uid, value in decided.items():

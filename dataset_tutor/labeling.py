@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cleaning import text_key
-from .core import DataError, fill_column, pick_rows, step
+from .core import DataError, fill_column, pick_rows, read_column, step
 from .distribution import training_rows
 from .language import script_shares
 from .models import embed, embed_tokens, need
@@ -159,8 +159,8 @@ def _lessons(ds: Dataset, space: Space, trust: float) -> tuple[np.ndarray, np.nd
     train = pick_rows(ds, at).with_format(None)
     column = "label" if space.offsets is None else "spans"
     known, uids = truths(train, column), train["uid"][:]
-    by = train["labelled_by"][:] if "labelled_by" in train.column_names else [None] * len(uids)
-    soft = train["probs"][:] if "probs" in train.column_names else [None] * len(uids)
+    by = read_column(train, "labelled_by")
+    soft = read_column(train, "probs")
     place, eye = {n: i for i, n in enumerate(space.names)}, np.eye(len(space.names))
     kept = [i for i, u in enumerate(uids) if u in known]
     rows = np.array([space.at[uids[i]] for i in kept], dtype=np.int64)
@@ -500,7 +500,7 @@ def take_answers(
     place = {u: i for i, u in enumerate(uids)}
     train = set(training_rows(ds).tolist())
     values = list(ds.with_format(None)[column])
-    by = list(ds.with_format(None)["labelled_by"]) if "labelled_by" in ds.column_names else [None] * len(ds)
+    by = read_column(ds, "labelled_by")
     for u, a in answers.items():
         if place.get(u) not in train:
             raise DataError("this is no training row", "uid", u, "tell the learner about the rows that it asked for")
@@ -590,11 +590,6 @@ def _kinds_of(ds: Dataset, column: str, known: Mapping, at: np.ndarray) -> dict[
     return {k: n / sum(counts.values()) for k, n in counts.items()}
 
 
-def _parents(ds: Dataset) -> list[str | None]:
-    "The uid of the row that each was made from; None for rows that nothing made."
-    return ds.with_format(None)["parent"][:] if "parent" in ds.column_names else [None] * len(ds)
-
-
 def _units(ds: Dataset, free: list[int], consistent: bool) -> list[list[int]]:
     "What is decided about at a time: a row, or a row and its children."
     if not consistent:
@@ -602,7 +597,7 @@ def _units(ds: Dataset, free: list[int], consistent: bool) -> list[list[int]]:
     if _column_of(ds) != "label":
         raise DataError("a row and its children have their entities in different places", "spans",
                         fix="consistent=False for entities")
-    uids, parents, units = ds.with_format(None)["uid"][:], _parents(ds), defaultdict(list)
+    uids, parents, units = ds.with_format(None)["uid"][:], read_column(ds, "parent"), defaultdict(list)
     for i in free:
         units[parents[i] or uids[i]].append(i)
     return [u for u in units.values() if any(parents[i] is None for i in u)]
@@ -736,7 +731,7 @@ def _run(
     "One way and one seed: the probe after each budget."
     column, rng = ("label" if space.offsets is None else "spans"), np.random.default_rng(seed)
     now = fill_column(train, column, [None] * len(train))
-    place, parents = {u: i for i, u in enumerate(train.with_format(None)["uid"])}, _parents(train)
+    place, parents = {u: i for i, u in enumerate(train.with_format(None)["uid"])}, read_column(train, "parent")
     able = [u for u, i in place.items() if parents[i] is None]
     order = rng.permutation(len(able))  # random questions do not depend on the budgets
     read, spent = [], 0

@@ -23,7 +23,18 @@ from fastcore.docments import docments
 from .auditing import Audit, audit_split
 from .augmentation import OPERATORS, _as_operator, augment
 from .cleaning import RECIPES, Recipe
-from .core import VERBS, DataError, LeakageError, Record, Step, Verb, mark_changes, pick_rows, records
+from dataset_tutor.core import (
+    VERBS,
+    DataError,
+    LeakageError,
+    Record,
+    Step,
+    Verb,
+    mark_changes,
+    pick_rows,
+    read_column,
+    records,
+)
 from .core import show_progress, step, unpack_trail
 from .deduplication import group_duplicates
 from .distribution import SPLITS, require_split, split
@@ -1040,7 +1051,7 @@ class AugmentStudio(_Studio):
                  label: str = "label", seed: int = 0, lang: str | None = None, later: bool = False):
         require_split(rows_, parts=("train",), text=text)
         plain = rows_.with_format(None)
-        born = plain["op"] if "op" in rows_.column_names else [None] * len(rows_)
+        born = read_column(rows_, "op")
         train = [i for i, (part_, t, o) in enumerate(zip(plain["split"], plain[text], born))
                  if part_ == "train" and t and t.strip() and o not in OPERATORS]
         self.given, chosen = rows_.with_format(None), pick_rows(rows_, train)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .assets import fetch
-from .core import DataError, LeakageError, fill_column, pick_rows, step
+from .core import DataError, LeakageError, fill_column, pick_rows, read_column, step
 from .distribution import training_rows
 from .grammar import tag_words
 from .language import _any_of
@@ -425,7 +425,7 @@ def _column_of(ds: Dataset) -> str:
 def fill_some(ds: Dataset, column: str, new: Mapping[str, object], feature=None) -> Dataset:
     "The rows with new values in a column for some uids; the others keep theirs, or None in a new column."
     uids = ds.with_format(None)["uid"][:]
-    old = ds.with_format(None)[column][:] if column in ds.column_names else [None] * len(uids)
+    old = read_column(ds, column)
     return fill_column(ds, column, [new[u] if u in new else v for u, v in zip(uids, old)], feature)
 
 

@@ -359,6 +359,18 @@ def test_an_effect_shows_itself_and_escapes():
     assert Effect(**{k: v for k, v in e.to_dict().items() if k not in ("seeds", "verdict", "labels")}) == e
 
 
+def test_copies_of_rows_buy_nothing_and_cost_nothing():
+    "Five times the rows are five times the loss beside one penalty; children share their parents' weight instead."
+    @step
+    def copied(ds):
+        train = ds.select(np.flatnonzero(np.array(ds["split"]) == "train"))
+        own, rest = train["uid"][:], train.remove_columns("uid").add_column("parent", train["uid"][:])
+        return concatenate_datasets([ds, *(rest.add_column("uid", [f"{u}-{k}" for u in own]) for k in range(9))])
+
+    e = effect(copied(), reviews(), seeds=2, cache=False)
+    assert e.changes["added"] == 9 * 210 and e.unchanged
+
+
 def test_labels_that_were_changed_or_added_are_counted():
     @step
     def doubled(ds):

@@ -457,13 +457,20 @@ def test_everybody_pays_the_same(rows):
     pd.testing.assert_series_equal(again["score"], t[t["way"] == "random"]["score"].reset_index(drop=True))
 
 
-def test_batches_and_first_questions(rows):
-    ds, space = rows
+def noting():
+    "A list of uids, and a person who answers rightly and writes down there what was asked."
     asked = []
 
     def noted(row, rng):
         asked.append(row["uid"])
         return ("neg", "pos")[row["label"]]
+
+    return asked, noted
+
+
+def test_batches_and_first_questions(rows):
+    ds, space = rows
+    asked, noted = noting()
 
     def questions(**way):
         asked.clear()
@@ -483,12 +490,7 @@ def test_batches_and_first_questions(rows):
 
 def test_children_are_not_asked_about(rows):
     ds, space = with_children(rows)
-    asked = []
-
-    def noted(row, rng):
-        asked.append(row["uid"])
-        return ("neg", "pos")[row["label"]]
-
+    asked, noted = noting()
     race(ds, {h: Way(ask=h, answer=noted) for h in ("random", "margin")}, (50, 300), seeds=1, batches=2, space=space)
     assert set(asked) == set(rows[0]["uid"][:300]) and len(asked) == 600
 
