@@ -188,7 +188,8 @@ class _Arm:
     @property
     def key(self) -> str:
         "Arms that are equal get equal keys, and are trained once."
-        return hashlib.blake2b(json.dumps(asdict(self)).encode("utf-8", "surrogatepass")).hexdigest()
+        told = {k: v for k, v in asdict(self).items() if (k, v) != ("own", 1.0)}   # older keys stay what they are
+        return hashlib.blake2b(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()
 
 # %% ../nbs/80_effects.ipynb #4f906d67
 def _arm(ds: Dataset, task: str, seed: int, test: list[str], before: Dataset) -> _Arm:
@@ -210,7 +211,7 @@ def _arm(ds: Dataset, task: str, seed: int, test: list[str], before: Dataset) ->
 
 # %% ../nbs/80_effects.ipynb #ae5bb870
 def _fast_classes(arms: list[_Arm], names: list[str], model: str, options: dict) -> list[list[str]]:
-    "Class predictions of a logistic regression on frozen vectors."
+    "Class predictions of a logistic regression on frozen vectors; `strength` is its C."
     need("sklearn")
     from sklearn.linear_model import LogisticRegression
 
@@ -222,7 +223,8 @@ def _fast_classes(arms: list[_Arm], names: list[str], model: str, options: dict)
             out.append([y[0]] * len(a.test))
             continue
         # The optimum is flat, 1 to 10. Children share their parents' weight, or they would also weaken the penalty.
-        fit = LogisticRegression(C=3.0 * a.own, max_iter=1000).fit(x[[at[t] for t in texts]], y)
+        c = options.get("strength", 3.0) * a.own
+        fit = LogisticRegression(C=c, max_iter=1000).fit(x[[at[t] for t in texts]], y)
         out.append(fit.predict(x[[at[t] for t in a.test]]).tolist())
     return out
 
