@@ -24,7 +24,6 @@ from dataset_tutor.finetuning import _write, baseline, finetune
 from dataset_tutor.models import pick_dtype
 
 SIZES = (0.8, 0.1, 0.1)
-SPANS = ("start", "end", "label", "probability")
 
 
 def trainer_says(rows: Rows, path) -> dict:

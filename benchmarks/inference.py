@@ -56,22 +56,26 @@ def trained(name: str, args):
     return finetune(ds, epochs=args.epochs, out=out, progress=False, device="cpu")
 
 
-def exported(run, folder: str, args) -> dict:
-    "The run in float32, and its export in eight bits."
-    return {"PyTorch float32": as_float32(run),
-            "ONNX int8": export_onnx(run, Path(folder) / "int8", int8=True, tolerance=args.tolerance)}
+def in_bytes(run, folder: str, args):
+    "The run's export in eight bits."
+    return export_onnx(run, Path(folder) / "int8", int8=True, tolerance=args.tolerance)
+
+
+def lost(whole, small) -> tuple[str, float, float, float]:
+    "What is compared, and the points that the second report has more than the first, with a paired interval."
+    key = "accuracy" if "accuracy" in whole else "f1"
+    return key, *(100 * v for v in small.minus(whole, key))
 
 
 def price(run, args) -> dict:
     "What eight bits cost in points, on all test rows, with a paired interval."
     rows = held_rows(run)
     with tempfile.TemporaryDirectory() as tmp:
-        said = [m.predict(rows.texts) for m in exported(run, tmp, args).values()]
+        said = [m.predict(rows.texts) for m in (as_float32(run), in_bytes(run, tmp, args))]
     whole, small = (_report(run.task, rows, p, run.names) for p in said)
-    key, found = "accuracy" if "accuracy" in whole else "f1", compare_predictions(*said)
-    lost, low, high = (100 * v for v in small.minus(whole, key))
+    (key, points, low, high), found = lost(whole, small), compare_predictions(*said)
     return {"test rows": len(rows), "score": key, "float32": round(whole[key], 4), "int8": round(small[key], 4),
-            "points": f"{lost:+.1f} [{low:+.1f}, {high:+.1f}]", "differ": f"{found['differ']} of {found['compared']}"}
+            "points": f"{points:+.1f} [{low:+.1f}, {high:+.1f}]", "differ": f"{found['differ']} of {found['compared']}"}
 
 
 def measure(name: str, run, args):
@@ -81,9 +85,8 @@ def measure(name: str, run, args):
     ids = run.tokenizer(texts, truncation=True, max_length=run.settings.max_length)["input_ids"]
     pieces, lines, gained = [len(i) for i in ids], [], []
     with tempfile.TemporaryDirectory() as tmp:
-        engines = exported(run, tmp, args)
-        engines = {"PyTorch float32": engines["PyTorch float32"], f"PyTorch {run.settings.dtype}": run,
-                   "ONNX float32": export_onnx(run, Path(tmp) / "float32"), "ONNX int8": engines["ONNX int8"]}
+        engines = {"PyTorch float32": as_float32(run), f"PyTorch {run.settings.dtype}": run,
+                   "ONNX float32": export_onnx(run, Path(tmp) / "float32"), "ONNX int8": in_bytes(run, tmp, args)}
         said = {k: m.predict(rows.texts) for k, m in engines.items()}
         score = {k: _report(run.task, rows, p, run.names) for k, p in said.items()}
         first = next(iter(engines))
@@ -99,10 +102,9 @@ def measure(name: str, run, args):
                              f"({faster[0]:.2f} to {faster[-1]:.2f})  {score[k].main} {score[k].score:.4f}  "
                              f"{found['differ']:>3} of {found['compared']} differ  {size}")
             gained.append(f"{median(faster):.1f}x as fast at {at_once} a call")   # the last engine is int8
-    key = "accuracy" if "accuracy" in score[first] else "f1"
-    lost, low, high = (100 * v for v in score["ONNX int8"].minus(score[first], key))
+    key, points, low, high = lost(score[first], score["ONNX int8"])
     print(f"{name}, int8 against PyTorch float32: {', '.join(gained)}; "
-          f"{lost:+.1f} points of {key} [{low:+.1f}, {high:+.1f}]")
+          f"{points:+.1f} points of {key} [{low:+.1f}, {high:+.1f}]")
     print(f"  {len(rows)} test rows; timed on {len(texts)} of {np.mean(pieces):.0f} pieces (at most {max(pieces)}), "
           f"{threads} threads")
     print("\n".join(lines), flush=True)

@@ -546,8 +546,8 @@ def _compare(old: Dataset, new: Dataset, keep_rows: bool = True) -> dict:
         columns = pick_rows(old, lost).with_format(None)[:] if keep_rows else {}
         for row, values in zip(gone, zip(*columns.values())):
             row["row"] = dict(zip(columns, values))
-    parents = new.with_format(None)["parent"][:] if "parent" in new.column_names else None
-    fresh = [dict(uid=u, parent=parents and parents[i]) for i, u in enumerate(u_new) if u not in at]
+    parents = read_column(new, "parent")
+    fresh = [dict(uid=u, parent=parents[i]) for i, u in enumerate(u_new) if u not in at]
     changed = [dict(uid=u_new[kept[i]], before=b) for i, b in diff.items()]
     filled = [c for c in new.column_names if c not in old.column_names]
     return dict(changed=changed, dropped=gone, added=fresh, columns=filled)

@@ -196,15 +196,14 @@ def _arm(ds: Dataset, task: str, seed: int, test: list[str], before: Dataset) ->
     "The rows of an arm, without those that no model can use, and without training texts that validation has."
     ds = _usable(ds, task)
     known = dict(zip(before.with_format(None)["uid"][:], before.with_format(None)["split"][:]))
-    given = read_column(ds, "split")
-    parts = [known.get(u) or g or "train" for u, g in zip(ds.with_format(None)["uid"][:], given)]
+    uids, given, parents = ds.with_format(None)["uid"][:], read_column(ds, "split"), read_column(ds, "parent")
+    parts = [known.get(u) or g or "train" for u, g in zip(uids, given)]
     texts = ds.with_format(None)["text"][:]
     gold = _truths(ds, task) if task == "classification" else [
         [{k: s[k] for k in ("start", "end", "label")} for s in row] for row in ds.with_format(None)["spans"][:]]
     other = {text_key(t) for t, p in zip(texts, parts) if p != "train"}
     at = [i for i, p in enumerate(parts) if p != "train" or text_key(texts[i]) not in other]
     train = [i for i in at if parts[i] == "train"]
-    uids, parents = ds.with_format(None)["uid"][:], read_column(ds, "parent")
     here = {uids[i] for i in train}
     own = sum(parents[i] not in here for i in train) / max(1, len(train))
     return _Arm(seed, [parts[i] for i in at], [texts[i] for i in at], [gold[i] for i in at], test, own)

@@ -23,19 +23,8 @@ from fastcore.docments import docments
 from .auditing import Audit, audit_split
 from .augmentation import OPERATORS, _as_operator, augment
 from .cleaning import RECIPES, Recipe
-from dataset_tutor.core import (
-    VERBS,
-    DataError,
-    LeakageError,
-    Record,
-    Step,
-    Verb,
-    mark_changes,
-    pick_rows,
-    read_column,
-    records,
-)
-from .core import show_progress, step, unpack_trail
+from .core import VERBS, DataError, LeakageError, Record, Step, Verb, mark_changes, pick_rows, records
+from .core import read_column, show_progress, step, unpack_trail
 from .deduplication import group_duplicates
 from .distribution import SPLITS, require_split, split
 from .gate import gate
