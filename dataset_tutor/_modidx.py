@@ -1447,6 +1447,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'dataset_tutor.effects._usable': ('effects.html#_usable', 'dataset_tutor/effects.py'),
                                        'dataset_tutor.effects._versions': ('effects.html#_versions', 'dataset_tutor/effects.py'),
                                        'dataset_tutor.effects._why_not': ('effects.html#_why_not', 'dataset_tutor/effects.py'),
+                                       'dataset_tutor.effects._with_unlabelled': ( 'effects.html#_with_unlabelled',
+                                                                                   'dataset_tutor/effects.py'),
                                        'dataset_tutor.effects.describe_step': ('effects.html#describe_step', 'dataset_tutor/effects.py'),
                                        'dataset_tutor.effects.draw': ('effects.html#draw', 'dataset_tutor/effects.py'),
                                        'dataset_tutor.effects.effect': ('effects.html#effect', 'dataset_tutor/effects.py'),

@@ -31,8 +31,10 @@ from dataset_tutor.core import (
     Step,
     Verb,
     diff_edits,
+    fill_column,
     fingerprint,
     move_spans,
+    pick_rows,
     progress,
     read_column,
 )
@@ -58,13 +60,15 @@ class Frozen:
 
     rows: Dataset  # train and validation, as raw as they came
     family: np.ndarray  # per row of `rows`: the number of its family (copies and relatives)
+    known: np.ndarray  # per row of `rows`: whether its truth is known; the others wait for a step that labels them
     test: Dataset  # one row per text, with a known truth, and no relative in `rows`
     left_out: dict[str, int]  # how many rows were left out, by reason
 
     def __repr__(self):
         gone = ", ".join(f"{n} {why}" for why, n in self.left_out.items() if n)
         left = f" (left out: {gone})" if gone else ""
-        return f"{len(self.rows)} rows to learn from, {len(self.test)} test rows{left}"
+        silent = "" if self.known.all() else f" ({(~self.known).sum()} without a label)"
+        return f"{len(self.rows)} rows to learn from{silent}, {len(self.test)} test rows{left}"
 
 # %% ../nbs/80_effects.ipynb #6093753e
 def _truths(ds: Dataset, task: str) -> list:
@@ -85,6 +89,19 @@ def _usable(ds: Dataset, task: str) -> Dataset:
     texts = ds.with_format(None)["text"][:]
     keep = [i for i, (t, y) in enumerate(zip(texts, _truths(ds, task))) if y is not None and t and t.strip()]
     return ds if len(keep) == len(ds) else ds.select(keep)
+
+
+def _with_unlabelled(rows: Dataset, ds: Dataset, task: str) -> Dataset:
+    "The split rows and, below them, those of `ds` that have a text and no truth and are to be trained on."
+    from datasets import concatenate_datasets
+
+    texts, parts = ds.with_format(None)["text"][:], read_column(ds, "split")
+    keep = [i for i, (t, y, p) in enumerate(zip(texts, _truths(ds, task), parts))
+            if y is None and t and t.strip() and p in (None, "train")]
+    if not keep:
+        return rows
+    more = fill_column(pick_rows(ds, keep), "split", ["train"] * len(keep))
+    return concatenate_datasets([rows, more.cast(rows.features)])
 
 # %% ../nbs/80_effects.ipynb #b9d441af
 def _why_not(ds: Dataset, task: str, parts: Sequence[str], family: np.ndarray) -> list[str | None]:
@@ -125,14 +142,17 @@ def freeze(
         raise DataError(f"effects cannot be measured for task {task!r} yet", fix="use classification or ner")
     ok = _usable(ds, task)
     rows = ok if "split" in ds.column_names else split(ok, seed=0)
+    n, rows = len(rows), _with_unlabelled(rows, ds, task)
     parts, family = rows.with_format(None)["split"][:], families(rows)
-    why = _why_not(rows, task, parts, family)
-    learn = [i for i, p in enumerate(parts) if p != "test" and why[i] is None]
+    why = _why_not(pick_rows(rows, range(n)), task, parts[:n], family[:n])
+    tested = {f for f, p in zip(family[:n], parts) if p == "test"}
+    why += ["without a label and with relatives in the test" if f in tested else None for f in family[n:]]
+    learn = np.array([i for i, p in enumerate(parts) if p != "test" and why[i] is None], dtype=int)
     test = [i for i, p in enumerate(parts) if p == "test" and why[i] is None]
     if len(test) < 10:
         raise DataError(f"{len(test)} usable test rows are too few to measure anything", fix="give more rows")
-    left = Counter(w for w in why if w) | Counter({"without a text or a label": len(ds) - len(ok)})
-    return Frozen(rows.select(learn), family[learn], rows.select(test), dict(sorted(left.items())))
+    left = Counter(w for w in why if w) | Counter({"without a text or a label": len(ds) - len(rows)})
+    return Frozen(pick_rows(rows, learn), family[learn], learn < n, pick_rows(rows, test), dict(sorted(left.items())))
 
 # %% ../nbs/80_effects.ipynb #cdcaa726
 def draw(
@@ -142,9 +162,11 @@ def draw(
 ) -> Dataset:  # the drawn training rows, and all validation rows, in their order
     "The rows that both arms of one seed start from."
     train = np.array([p == "train" for p in frozen.rows.with_format(None)["split"][:]])
-    kinds = np.unique(frozen.family[train])
-    chosen = np.random.default_rng(seed).choice(kinds, max(1, round(share * len(kinds))), replace=False)
-    return frozen.rows.select(np.flatnonzero(~train | np.isin(frozen.family, chosen)))
+    kinds, rng = np.unique(frozen.family[train & frozen.known]), np.random.default_rng(seed)
+    # drawn second, so that rows without a label do not change which of the others are drawn
+    silent = np.setdiff1d(frozen.family[train], kinds)
+    chosen = [rng.choice(k, max(1, round(share * len(k))), replace=False) for k in (kinds, silent) if len(k)]
+    return pick_rows(frozen.rows, np.flatnonzero(~train | np.isin(frozen.family, np.concatenate(chosen))))
 
 # %% ../nbs/80_effects.ipynb #24f3fdfc
 def _edit(step: Callable, texts: list[str]) -> list[str]:
@@ -363,7 +385,7 @@ class Effect:
     high: float
     test_rows: int
     left_out: dict  # rows left out of the test, by reason
-    changes: dict  # on all training rows: rows_in, rows_out, removed, added, texts_changed, truths_changed
+    changes: dict  # on all training rows: rows_in, rows_out, removed, added, labelled, texts_ and truths_changed
     seconds: float  # the step's own time on all training rows
     probe: str
     model: str
@@ -386,7 +408,7 @@ class Effect:
     @property
     def labels(self) -> int:
         "Labels that the step gives or changes: of rows that stay, and of rows that it adds."
-        return self.changes["truths_changed"] + self.changes["added"]
+        return self.changes["labelled"] + self.changes["truths_changed"] + self.changes["added"]
 
     def to_dict(self) -> dict:
         "Everything as plain values, for JSON."
@@ -415,7 +437,8 @@ def _sentence(self: Effect) -> str:
 
 def _facts(self: Effect) -> list[tuple[str, str]]:
     c, (a, b) = self.changes, (np.mean(self.scores_without), np.mean(self.scores_with))
-    moved = [f"{c[k]:,} {k.replace('_', ' ')}" for k in ("removed", "added", "texts_changed", "truths_changed") if c[k]]
+    kinds = ("removed", "added", "labelled", "texts_changed", "truths_changed")
+    moved = [f"{c[k]:,} {k.replace('_', ' ')}" for k in kinds if c[k]]
     facts = [(metric_name(self.metric), f"{a:.3f} without, {b:.3f} with"),
              ("training rows", f"{c['rows_in']:,} to {c['rows_out']:,}" + (f" ({', '.join(moved)})" if moved else "")),
              ("probe", f"{self.probe}, {self.model}"),
@@ -481,7 +504,7 @@ def _name(step: Callable) -> str:
     return getattr(step, "name", None) or getattr(step, "__name__", None) or type(step).__name__
 
 # %% ../nbs/80_effects.ipynb #52d7a0ae
-_PROTOCOL = 1  # raise it when effects are measured in another way, so that old results are not taken for new ones
+_PROTOCOL = 2  # raise it when effects are measured in another way, so that old results are not taken for new ones
 
 
 def _versions() -> dict:
@@ -590,7 +613,7 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
         plain = ds.with_format(None)
         return {u: (t, y) for u, t, y in zip(plain["uid"][:], plain["text"][:], _truths(ds, task))}
 
-    def other_truth(a, b):  # entities whose words were edited with the text are the same entities
+    def other_truth(a, b):  # of rows that had one; entities whose words were edited with the text are the same entities
         if task == "ner" and a[0] != b[0]:
             return [label for _, label in a[1] or ()] != [label for _, label in b[1] or ()]
         return a[1] != b[1]
@@ -598,8 +621,9 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
     old, new = by_uid(before), by_uid(after)
     both = old.keys() & new.keys()
     return dict(rows_in=len(before), rows_out=len(after), removed=len(old.keys() - both), added=len(new.keys() - both),
+                labelled=sum(old[u][1] is None is not new[u][1] for u in both),
                 texts_changed=sum(old[u][0] != new[u][0] for u in both),
-                truths_changed=sum(other_truth(old[u], new[u]) for u in both))
+                truths_changed=sum(old[u][1] is not None and other_truth(old[u], new[u]) for u in both))
 
 # %% ../nbs/80_effects.ipynb #c97b12d6
 def _test_truth(test: Dataset, texts: list[str], task: str) -> list:

@@ -9,7 +9,8 @@ from datasets import ClassLabel, Dataset, concatenate_datasets, disable_progress
 
 from dataset_tutor import effects
 from dataset_tutor.cleaning import Recipe, drop_duplicates, normalize_unicode, normalize_whitespace, text_key
-from dataset_tutor.core import DataError, LeakageError, mapper, step
+from dataset_tutor.core import DataError, LeakageError, fill_column, mapper, step
+from dataset_tutor.distribution import split
 from dataset_tutor.effects import Effect, describe_step, draw, effect, effects_table, freeze, paired_interval
 from dataset_tutor.evaluation import classification_metrics, ner_metrics
 
@@ -107,14 +108,59 @@ def test_the_test_has_no_relatives_copies_or_unknown_truths():
     assert not train & valid
 
 
-def test_rows_without_text_or_label_are_left_out_and_counted():
+def test_rows_without_text_are_left_out_and_rows_without_label_wait_for_one():
     ds = reviews(100)
     text, label = ds["text"][:], ds["label"][:]
     text[0], text[1], label[2], label[3] = None, "  ", None, -1
     bad = Dataset.from_dict(dict(uid=ds["uid"][:], text=text, label=label)).cast_column("label", ds.features["label"])
     frozen = freeze(bad)
-    assert frozen.left_out["without a text or a label"] == 4
-    assert not {"u0", "u1", "u2", "u3"} & {*frozen.rows["uid"], *frozen.test["uid"]}
+    assert frozen.left_out["without a text or a label"] == 2 and "(2 without a label)" in repr(frozen)
+    assert not {"u0", "u1"} & {*frozen.rows["uid"], *frozen.test["uid"]}
+    assert [u for u, known in zip(frozen.rows["uid"], frozen.known) if not known] == ["u2", "u3"]
+
+
+def hidden(ds, keep):
+    "Split rows of which `keep` training rows have their label."
+    ds = split(ds, seed=0)
+    train = [i for i, p in enumerate(ds["split"]) if p == "train"]
+    label = [None if i in set(train[keep:]) else y for i, y in enumerate(ds["label"])]
+    return fill_column(ds, "label", label)
+
+
+@step
+def ask(ds, *, truth):
+    "Somebody labels the rest."
+    return fill_column(ds, "label", [truth[u] if y is None else y for u, y in zip(ds["uid"], ds["label"])])
+
+
+def test_rows_without_label_do_not_change_the_draw_of_the_others_and_never_meet_the_test():
+    whole = reviews(300, copies=60)
+    poor = hidden(whole, 40)
+    known = poor.filter(lambda y: y is not None, input_columns="label")
+    a, b = freeze(poor), freeze(known)
+    assert a.test["uid"][:] == b.test["uid"][:] and not a.known.all() and b.known.all()
+    for seed in range(3):
+        some = draw(a, seed)
+        assert [u for u, y in zip(some["uid"], some["label"]) if y is not None] == draw(b, seed)["uid"][:]
+        drawn = sum(y is None for y in some["label"]) / (~a.known).sum()
+        assert 0.7 < drawn < 0.9
+    tested = {text_key(t) for t in a.test["text"]}
+    copy = Dataset.from_dict(dict(uid=["c"], text=[a.test["text"][0] + "!"], label=[None], split=["train"]))
+    with_copy = freeze(concatenate_datasets([poor, copy.cast(poor.features)]))
+    assert text_key(copy["text"][0]) in tested and "c" not in with_copy.rows["uid"][:]
+    assert with_copy.left_out["without a label and with relatives in the test"] == 1
+    assert with_copy.test["uid"][:] == a.test["uid"][:]
+
+
+def test_a_step_that_labels_is_measured_and_its_labels_are_counted():
+    whole = reviews(900)
+    poor = hidden(whole, 30)
+    told = effect(ask(truth=dict(zip(whole["uid"], whole["label"]))), poor)
+    assert told.verdict == "helps" and told.changes["labelled"] == told.labels > 500
+    assert told.changes["truths_changed"] == told.changes["removed"] == 0
+    assert f"{told.labels} labelled" in repr(told)
+    wrong = effect(ask(truth={u: 1 - y for u, y in zip(whole["uid"], whole["label"])}), poor)
+    assert wrong.verdict == "hurts" and wrong.labels == told.labels
 
 
 def test_both_arms_start_from_the_same_families():
