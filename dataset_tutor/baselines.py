@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .columns import guess_lang
 from .core import DataError
 from .distribution import part, require_split
 from .evaluation import Report, classification_metrics, ner_metrics
 from .models import need
 from dataset_tutor.tagging import (
-    CJK,
     best_path,
     bio_penalties,
     cut_offsets,
@@ -282,16 +282,11 @@ def _log_table(log: list[dict]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 # %% ../nbs/69_baselines.ipynb #c2cbfa6d
-def _is_chinese(texts: Sequence[str]) -> bool:
-    "Whether a fifth of the characters is Chinese (or Japanese, Korean)."
-    sample = "".join(texts[:200])
-    return len(re.findall(f"[{CJK}]", sample)) > len(sample) / 5
-
 def _text_features(texts: Sequence[str]):
     "A TF-IDF vectoriser that fits the language."
     need("sklearn")
     from sklearn.feature_extraction.text import TfidfVectorizer
-    if _is_chinese(texts):
+    if guess_lang(texts[:200]) == "zh":
         return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=2)
     # words with their apostrophes, and signs such as ! and :) too
     return TfidfVectorizer(token_pattern=r"\w+(?:'\w+)?|[^\w\s]+", ngram_range=(1, 2), sublinear_tf=True)

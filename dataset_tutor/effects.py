@@ -11,7 +11,6 @@ import inspect
 import json
 import math
 import os
-import re
 import sys
 import time
 from collections import Counter, defaultdict
@@ -40,8 +39,8 @@ from dataset_tutor.core import (
 )
 from .distribution import families, split
 from .evaluation import Interval, Report, classification_metrics, ner_metrics
-from .models import embed, embed_tokens, need
-from .tagging import CJK, tags_to_spans, word_tags
+from .models import default_encoder, embed, embed_tokens, need
+from .tagging import tags_to_spans, word_tags
 from .tasks import get_task, guess_task
 from .visualization import metric_name
 
@@ -151,6 +150,9 @@ def freeze(
     test = [i for i, p in enumerate(parts) if p == "test" and why[i] is None]
     if len(test) < 10:
         raise DataError(f"{len(test)} usable test rows are too few to measure anything", fix="give more rows")
+    if task == "classification" and len(kinds := set(_truths(pick_rows(rows, test), task))) < 2:
+        raise DataError(f"all {len(test)} test rows are {kinds.pop()!r}: no score can tell anything", "label",
+                        fix="shuffle the rows before you take a part of a file")
     left = Counter(w for w in why if w) | Counter({"without a text or a label": len(ds) - len(rows)})
     return Frozen(pick_rows(rows, learn), family[learn], learn < n, pick_rows(rows, test), dict(sorted(left.items())))
 
@@ -565,7 +567,10 @@ def _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, 
         raise DataError(f"effect({given}) is not possible for {task}",
                         fix='use probe="fast", or "full" (which alone takes further options), and seeds=2 or more')
     frozen = freeze(ds, task)
-    model = model or ("zh-small" if _is_chinese(frozen.rows) else "en-small")
+    first = frozen.rows.with_format(None)["text"][:200]
+    # as either arm reads them: in the wrong encoding Chinese is no Chinese
+    encoders = {default_encoder(_edit(s, first)) for s in (against, step)}
+    model = model or ("zh-small" if "zh-small" in encoders else "en-small")
     described = [describe_step(s) for s in (step, against) if s is not None]
     key = all(described) and _key(ds, [*described, probe, seeds, str(model), metric, share, name, options]) or None
     if cache and (kept := _cached(key)):
@@ -583,12 +588,6 @@ def _key(ds: Dataset, asked: list) -> str:
     columns = [c for c in ("uid", "text", "label", "spans", "group", "parent", "split") if c in ds.column_names]
     said = json.dumps([fingerprint(ds, columns), *asked, _versions()], default=str)
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
-
-
-def _is_chinese(ds: Dataset) -> bool:
-    "Whether most letters of the first texts are Chinese."
-    text = "".join(ds.with_format(None)["text"][:200])
-    return 2 * len(re.findall(f"[{CJK}]", text)) > len(re.findall(r"\w", text))
 
 
 def _params(step: Callable) -> dict:
@@ -613,9 +612,9 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
         plain = ds.with_format(None)
         return {u: (t, y) for u, t, y in zip(plain["uid"][:], plain["text"][:], _truths(ds, task))}
 
-    def other_truth(a, b):  # of rows that had one; entities whose words were edited with the text are the same entities
+    def other_truth(a, b):  # entities whose words were edited with the text are the same entities
         if task == "ner" and a[0] != b[0]:
-            return [label for _, label in a[1] or ()] != [label for _, label in b[1] or ()]
+            return [label for _, label in a[1]] != [label for _, label in b[1]]
         return a[1] != b[1]
 
     old, new = by_uid(before), by_uid(after)
@@ -623,7 +622,7 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
     return dict(rows_in=len(before), rows_out=len(after), removed=len(old.keys() - both), added=len(new.keys() - both),
                 labelled=sum(old[u][1] is None is not new[u][1] for u in both),
                 texts_changed=sum(old[u][0] != new[u][0] for u in both),
-                truths_changed=sum(old[u][1] is not None and other_truth(old[u], new[u]) for u in both))
+                truths_changed=sum(None not in (old[u][1], new[u][1]) and other_truth(old[u], new[u]) for u in both))
 
 # %% ../nbs/80_effects.ipynb #c97b12d6
 def _test_truth(test: Dataset, texts: list[str], task: str) -> list:

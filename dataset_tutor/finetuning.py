@@ -29,7 +29,6 @@ import numpy as np
 from dataset_tutor.baselines import (
     Fitted,
     _as_class,
-    _is_chinese,
     _judged,
     _kind,
     _log_softmax,
@@ -44,6 +43,7 @@ from dataset_tutor.models import (
     _hushed,
     _stamp,
     _version,
+    default_encoder,
     load_pretrained,
     need,
     pick_device,
@@ -200,7 +200,7 @@ class Head:
 
     def start(self, texts: Sequence[str]) -> str:
         "The model to begin from where none is named."
-        return "zh-small" if _is_chinese(texts) else "en-small"
+        return default_encoder(texts[:200])
 
     def labels(self, names: list[str]) -> list[str]:
         "The output layer's names; none where it has no classes."

@@ -152,6 +152,27 @@ def test_rows_without_label_do_not_change_the_draw_of_the_others_and_never_meet_
     assert with_copy.test["uid"][:] == a.test["uid"][:]
 
 
+@mapper
+def read_as_utf8(text):
+    return text.encode("latin-1").decode("utf-8")
+
+
+def test_the_encoder_fits_the_texts_as_either_arm_reads_them():
+    ds = reviews(100)
+    text = [f"房间很好，早餐不错{i}" if y else f"房间很差，不会再来{i}" for i, y in enumerate(ds["label"])]
+    garbled = fill_column(ds, "text", [t.encode().decode("latin-1") for t in text])
+    assert effect(nothing, garbled, seeds=2).model == "en-small"
+    assert effect(read_as_utf8(), garbled, seeds=2).model == "zh-small"
+    assert effect(nothing, garbled, seeds=2, against=read_as_utf8()).model == "zh-small"
+
+
+def test_a_test_of_one_class_is_refused():
+    ds = reviews(300)
+    ordered = ds.select(np.argsort(ds["label"], kind="stable"))
+    with pytest.raises(DataError, match="all 15 test rows are 'bad'.*shuffle"):
+        freeze(ordered.select(range(100)))
+
+
 def test_a_step_that_labels_is_measured_and_its_labels_are_counted():
     whole = reviews(900)
     poor = hidden(whole, 30)
