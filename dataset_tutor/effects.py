@@ -387,7 +387,7 @@ class Effect:
     high: float
     test_rows: int
     left_out: dict  # rows left out of the test, by reason
-    changes: dict  # on all training rows: rows_in, rows_out, removed, added, labelled, texts_ and truths_changed
+    changes: dict  # on all training rows: rows_in, rows_out, removed, added (inherited: with a parent), labelled ...
     seconds: float  # the step's own time on all training rows
     probe: str
     model: str
@@ -409,8 +409,9 @@ class Effect:
 
     @property
     def labels(self) -> int:
-        "Labels that the step gives or changes: of rows that stay, and of rows that it adds."
-        return self.changes["labelled"] + self.changes["truths_changed"] + self.changes["added"]
+        "Labels that the step gives or changes; those that a made row has from its parent cost nothing."
+        new = self.changes["added"] - self.changes["inherited"]
+        return self.changes["labelled"] + self.changes["truths_changed"] + new
 
     def to_dict(self) -> dict:
         "Everything as plain values, for JSON."
@@ -618,8 +619,9 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
         return a[1] != b[1]
 
     old, new = by_uid(before), by_uid(after)
-    both = old.keys() & new.keys()
+    both, parents = old.keys() & new.keys(), zip(after.with_format(None)["uid"][:], read_column(after, "parent"))
     return dict(rows_in=len(before), rows_out=len(after), removed=len(old.keys() - both), added=len(new.keys() - both),
+                inherited=sum(u not in old and p in old for u, p in parents),
                 labelled=sum(old[u][1] is None is not new[u][1] for u in both),
                 texts_changed=sum(old[u][0] != new[u][0] for u in both),
                 truths_changed=sum(None not in (old[u][1], new[u][1]) and other_truth(old[u], new[u]) for u in both))

@@ -440,12 +440,16 @@ def test_copies_of_rows_buy_nothing_and_cost_nothing():
 
 def test_labels_that_were_changed_or_added_are_counted():
     @step
-    def doubled(ds):
-        extra = ds.select(range(5)).map(lambda r: {"parent": r["uid"], "uid": r["uid"] + "x"})
-        return concatenate_datasets([ds, extra])
+    def longer(ds, *, children=False):
+        extra = ds.select(range(5))
+        uids = extra["uid"][:]
+        extra = fill_column(extra, "uid", [u + "x" for u in uids])
+        return concatenate_datasets([ds, extra.add_column("parent", uids) if children else extra])
 
     ds = reviews()
-    flipped, more, fewer = (effect(s, ds, seeds=2, cache=False) for s in (flip(), doubled(), few()))
+    steps = flip(), longer(), longer(children=True), few()
+    flipped, more, made, fewer = (effect(s, ds, seeds=2, cache=False) for s in steps)
     assert flipped.labels == flipped.changes["truths_changed"] > 50 and more.labels == 5 and fewer.labels == 0
+    assert made.labels == 0 and made.changes["added"] == made.changes["inherited"] == 5   # what their parents say
     assert effects_table([flipped, more])["labels"].tolist() == [flipped.labels, 5]
     assert flipped.to_dict()["labels"] == flipped.labels and f"{flipped.labels} labels" in str(flipped)

@@ -1,6 +1,7 @@
 """One place for each fact, one notebook for each module, and imports that only run down the numbers."""
 import ast
 import configparser
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,9 @@ LIB = ROOT / "dataset_tutor"
 GENERATED = {"__init__", "_modidx"}
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "matplotlib", "pandas", "scipy", "IPython"}
 LIGHT_UP_TO = 20                       # cleaning: what a user imports first must come up in a blink
+NOT_MEASURED = {"auditing": "plants leaks", "distribution": "splits; what leaks are worth stands in auditing",
+                "more_tasks": "shapes rows for tasks that effect does not measure", "numbers": "rows without texts",
+                "pipeline": "takes part of the rows", "studios": "shows rows"}
 
 
 def settings():
@@ -76,6 +80,16 @@ def test_every_chapter_has_its_module_and_every_module_its_chapter():
     assert {p.stem for p in modules() if p.parent == LIB} == {name.split(".")[0] for name in chapters()}
     for name, (_, notebook) in chapters().items():
         assert notebook.stem.split("_", 1)[1] == name.replace(".", "_"), f"{notebook.name} exports {name}"
+
+
+STEPS = [p.stem for p in modules() if re.search(r"^@(?:step|mapper|row_filter|operator)\b", p.read_text("utf-8"), re.M)]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_chapter_with_steps_measures_what_they_buy(name):
+    cells = json.loads(chapters()[name][1].read_text(encoding="utf-8"))["cells"]
+    measures = any(re.search(r"\beffect\(", "".join(c["source"])) for c in cells if c["cell_type"] == "code")
+    assert measures != (name in NOT_MEASURED), "measure the steps with effect, or say in NOT_MEASURED why not"
 
 
 def test_chapter_numbers_are_given_once():
