@@ -540,11 +540,11 @@ def _keep(effect: Effect):
 # %% ../nbs/80_effects.ipynb #4a676c3c
 def effect(
     step: Callable,  # Dataset -> Dataset: a configured step, a recipe, a partial, any function
-    ds: Dataset,  # raw rows with `uid`, `text` and `label` or `spans`
+    ds: Dataset,  # raw rows with `uid`, `text` and `label` or `spans` (which may be empty in training rows)
     probe: str = "fast",  # frozen vectors and a linear model; or "full": fine-tuning
     seeds: int = 5,  # training samples that are drawn, at least 2
     *,
-    model: str | None = None,  # the encoder; en-small or zh-small by the language of the rows
+    model: str | None = None,  # the encoder; en-small or zh-small by the texts as either arm reads them
     metric: str | None = None,  # macro_f1 (classes) or f1 (entities), or another score of `evaluation`
     share: float = 0.8,  # of the training families in each draw
     against: Callable | None = None,  # what the step is compared with; None: the rows as they are
@@ -554,6 +554,7 @@ def effect(
 ) -> Effect:
     """Measure what a step does to a model: train with and without it, score both on the same frozen test.
 
+    Rows that have no label, before or after the step, teach nothing; the labels that the step gives are counted.
     Raises `LeakageError` for a step that brings back test rows, `DataError` for too few rows or an unknown probe.
     """
     return _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, options, {})
