@@ -1,6 +1,7 @@
 """Smaller and cheaper: real rows, models of two layers cut from the packaged ones."""
 import json
 import sys
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -87,6 +88,30 @@ def test_only_the_method_s_weights_are_trained_and_what_comes_back_is_plain(meth
 def test_chinese_entities_too(method, news, shallow):
     run = tune(news, method, model=shallow["zh-small"], rank=2, batch_size=4, **QUICK)
     assert type(run.model).__name__ == "RoFormerForTokenClassification" and run.notes["method"] == method
+
+
+def test_adalora_comes_back_to_its_best_epoch(films, shallow, monkeypatch):
+    "peft cannot read a checkpoint whose ranks were others, so the weights of the best epoch are kept in memory."
+    net, scores, seen = [], iter([0.9, 0.2, 0.1]), []
+    make, ids = efficient._trainable, torch.tensor([[101, 2204, 102]])
+
+    def caught(*args):
+        net.append(make(*args))
+        return net[0]
+
+    def falling(*args):
+        with torch.inference_mode():
+            seen.append(net[0].eval()(input_ids=ids).logits)
+        return SimpleNamespace(score=next(scores), headline=())
+
+    monkeypatch.setattr(efficient, "_trainable", caught)
+    monkeypatch.setattr(efficient, "_report", falling)
+    options = QUICK | dict(epochs=3, dtype="float32")
+    run = tune(films, "adalora", model=shallow["en-small"], rank=2, batch_size=4, early_stopping=0, **options)
+    with torch.inference_mode():
+        now = run.model(input_ids=ids).logits
+    assert run.notes["best_epoch"] == 1 and len(seen) == 3
+    assert torch.allclose(now, seen[0], atol=1e-5) and not torch.allclose(seen[2], seen[0], atol=1e-4)
 
 
 def test_merging_changes_nothing():
