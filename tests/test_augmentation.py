@@ -36,6 +36,9 @@ from dataset_tutor.core import DataError, LeakageError, add_uids, move_spans, re
 from dataset_tutor.distribution import leaks, split
 from dataset_tutor.tagging import check_spans, cut_offsets, spans_to_tags, tags_to_spans, tokenize
 
+# those of this chapter, whatever another test has imported; one needs a list of names
+PLAIN = sorted(name for name, op in OPERATORS.items()
+               if op.fn.__module__ == "dataset_tutor.augmentation" and name != "gazetteer_mentions")
 NAMES = {"PER": ["Li Na", "王小明", "O'Neill"], "LOC": ["Oslo", "北京市"], "ORG": ["UN"]}
 OUTSIDE = ["random_swap", "random_deletion", "random_insertion", "synonyms", "keyboard_noise", "ocr_noise",
            "spelling_noise", "homophones", "similar_shapes"]
@@ -105,7 +108,7 @@ def test_mentions_that_begin_with_a_sign_are_shuffled_apart(gap):
         assert sorted(first) == sorted("《红楼梦 新编") and sorted(second) == sorted(f"{gap}《三国 演义")
 
 
-@given(st.text(max_size=60), st.sampled_from(sorted(set(OPERATORS) - {"gazetteer_mentions"})), st.integers(0, 3))
+@given(st.text(max_size=60), st.sampled_from(PLAIN), st.integers(0, 3))
 def test_any_text_has_edits_in_order_inside_it(text, name, seed):
     at = 0
     for start, end, new in OPERATORS[name](text, seed=seed).edits:
@@ -168,7 +171,7 @@ def test_many_characters_and_any_number_of_processes():
 
 
 @pytest.mark.parametrize("text", ["", " ", "a", "好", "😀", "\u0301", "Ｗ"])
-@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"gazetteer_mentions"}))
+@pytest.mark.parametrize("name", PLAIN)
 def test_tiny_texts(text, name):
     assert isinstance(OPERATORS[name](text, seed=1), str)
 
