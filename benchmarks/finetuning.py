@@ -4,10 +4,11 @@ Usage: python benchmarks/finetuning.py [NAME[:ROWS] ...] [--seeds 0 1 2] [--epoc
 
 A name without a number means all rows of that sample; eight tenths are for training, one for validation, one for the
 test. The seed decides rows, split, head and order. `--trainer` says for which seeds `Trainer` is trained too, on the
-same training rows and with its defaults: batches of 8, 5e-5, linear decay, three epochs, padded to the batch's longest
-row, the last weights kept. Only its number format is the one that `finetune` takes too (bfloat16 where the processor
-has it), since float32 takes hours here. What is finished stays in the cache and is read back, so that the table can be
-made in several sittings; `--table` only prints what is there.
+same training rows and with its defaults: batches of 8, 5e-5, linear decay, three epochs, padded to the batch's
+longest row, the last weights kept. Its number format is the one that `finetune` takes too (bfloat16 where the
+processor has it), since float32 takes hours here; long texts are cut, or read in windows, as `finetune` does it. What
+is finished stays in the cache and is read back, so that the table can be made in several sittings; `--table` only
+prints what is there.
 """
 import argparse
 import json

@@ -61,7 +61,9 @@ class Rows:
         self.task, self.names, self.parts = _prepare(self.ds, None)
         self.labels = tag_names(self.names) if self.task == "ner" else self.names
         self.tokenizer, self.seed = load_pretrained("AutoTokenizer", self.model), seed
-        self.settings = Settings(self.task, self.model, seed, 3, 5e-5, 8, max_length=WIDTH, stride=32)
+        # as `finetune` does it: a tagger reads long texts in windows, a classifier reads their beginning
+        stride = 32 if self.task == "ner" else 0
+        self.settings = Settings(self.task, self.model, seed, 3, 5e-5, 8, max_length=WIDTH, stride=stride)
 
     def new(self, **options):
         transformers.set_seed(self.seed)
