@@ -31,7 +31,7 @@ from dataset_tutor.acquisition import load_sample
 from dataset_tutor.baselines import _prepare, _report
 from dataset_tutor.cleaning import ner_en, ner_zh, reviews_en, reviews_zh
 from dataset_tutor.distribution import part, split
-from dataset_tutor.finetuning import Settings, _ByLength, _classes_encoded, _predict, _spans_encoded, finetune
+from dataset_tutor.finetuning import Settings, _ByLength, _classes_encoded, _head, _predict, _spans_encoded, finetune
 from dataset_tutor.models import load_pretrained
 from dataset_tutor.tagging import IGNORE, spans_to_tags, tag_names, tags_to_spans, tokenize
 
@@ -61,8 +61,7 @@ class Rows:
         self.task, self.names, self.parts = _prepare(self.ds, None)
         self.labels = tag_names(self.names) if self.task == "ner" else self.names
         self.tokenizer, self.seed = load_pretrained("AutoTokenizer", self.model), seed
-        # as `finetune` does it: a tagger reads long texts in windows, a classifier reads their beginning
-        stride = 32 if self.task == "ner" else 0
+        stride = 32 if _head(self.task).stride else 0   # windows where `finetune` reads windows
         self.settings = Settings(self.task, self.model, seed, 3, 5e-5, 8, max_length=WIDTH, stride=stride)
 
     def new(self, **options):

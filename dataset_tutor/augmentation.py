@@ -30,7 +30,7 @@ from .noise import SCRIPTS, _converted, _converter, _edited
 from .tagging import CJK, cut_offsets, spans_to_tags, tokenize
 
 # %% auto #0
-__all__ = ['OPERATORS', 'Operator', 'Lots', 'lots', 'operator', 'free_units', 'random_swap', 'random_deletion', 'antonyms',
+__all__ = ['OPERATORS', 'EDA', 'Operator', 'Lots', 'lots', 'operator', 'free_units', 'random_swap', 'random_deletion', 'antonyms',
            'english_synonyms', 'chinese_synonyms', 'synonyms', 'random_insertion', 'keyboard_noise', 'ocr_noise',
            'spelling_noise', 'homophones', 'similar_shapes', 'script_variants', 'width_variants', 'learn_mentions',
            'swap_mentions', 'gazetteer_mentions', 'learn_tokens', 'swap_tokens', 'shuffle_segments', 'augment']
@@ -893,6 +893,9 @@ def shuffle_segments(
         new = rng.sample(units, len(units))
         edits += [(a, b, text[c:d]) for (a, b), (c, d) in zip(units, new) if text[a:b] != text[c:d]]
     return sorted(edits)
+
+# %% ../nbs/50_augmentation.ipynb #81f1b99b
+EDA = ["synonyms", "random_insertion", "random_swap", "random_deletion"]  # of Wei and Zou (2019)
 
 # %% ../nbs/50_augmentation.ipynb #e5990045
 def _as_operator(op) -> Operator:

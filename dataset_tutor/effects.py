@@ -140,10 +140,10 @@ def freeze(
     if task not in ("classification", "ner"):
         raise DataError(f"effects cannot be measured for task {task!r} yet", fix="use classification or ner")
     ok = _usable(ds, task)
-    rows = ok if "split" in ds.column_names else split(ok, seed=0)
-    n, rows = len(rows), _with_unlabelled(rows, ds, task)
+    labelled = ok if "split" in ds.column_names else split(ok, seed=0)
+    rows, n = labelled if len(ok) == len(ds) else _with_unlabelled(labelled, ds, task), len(labelled)
     parts, family = rows.with_format(None)["split"][:], families(rows)
-    why = _why_not(pick_rows(rows, range(n)), task, parts[:n], family[:n])
+    why = _why_not(labelled, task, parts[:n], family[:n])
     tested = {f for f, p in zip(family[:n], parts) if p == "test"}
     why += ["without a label and with relatives in the test" if f in tested else None for f in family[n:]]
     learn = np.array([i for i, p in enumerate(parts) if p != "test" and why[i] is None], dtype=int)
@@ -569,10 +569,10 @@ def _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, 
         raise DataError(f"effect({given}) is not possible for {task}",
                         fix='use probe="fast", or "full" (which alone takes further options), and seeds=2 or more')
     frozen = freeze(ds, task)
-    first = frozen.rows.with_format(None)["text"][:200]
-    # as either arm reads them: in the wrong encoding Chinese is no Chinese
-    encoders = {default_encoder(_edit(s, first)) for s in (against, step)}
-    model = model or ("zh-small" if "zh-small" in encoders else "en-small")
+    if not model:  # by the texts as either arm reads them: in the wrong encoding Chinese is no Chinese
+        first = frozen.rows.with_format(None)["text"][:200]
+        chinese = any(default_encoder(_edit(s, first)) == "zh-small" for s in (against, step))
+        model = "zh-small" if chinese else "en-small"
     described = [describe_step(s) for s in (step, against) if s is not None]
     key = all(described) and _key(ds, [*described, probe, seeds, str(model), metric, share, name, options]) or None
     if cache and (kept := _cached(key)):
@@ -620,9 +620,9 @@ def _changes(before: Dataset, after: Dataset, task: str) -> dict:
         return a[1] != b[1]
 
     old, new = by_uid(before), by_uid(after)
-    both, parents = old.keys() & new.keys(), zip(after.with_format(None)["uid"][:], read_column(after, "parent"))
+    both, parent = old.keys() & new.keys(), dict(zip(after.with_format(None)["uid"][:], read_column(after, "parent")))
     return dict(rows_in=len(before), rows_out=len(after), removed=len(old.keys() - both), added=len(new.keys() - both),
-                inherited=sum(u not in old and p in old for u, p in parents),
+                inherited=sum(parent[u] in old for u in new.keys() - both),
                 labelled=sum(old[u][1] is None is not new[u][1] for u in both),
                 texts_changed=sum(old[u][0] != new[u][0] for u in both),
                 truths_changed=sum(None not in (old[u][1], new[u][1]) and other_truth(old[u], new[u]) for u in both))

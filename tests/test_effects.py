@@ -13,6 +13,7 @@ from dataset_tutor.core import DataError, LeakageError, fill_column, mapper, ste
 from dataset_tutor.distribution import split
 from dataset_tutor.effects import Effect, describe_step, draw, effect, effects_table, freeze, paired_interval
 from dataset_tutor.evaluation import classification_metrics, ner_metrics
+from dataset_tutor.weak_labels import hide_labels
 
 disable_progress_bars()
 WORDS = "good fine lovely great bright".split(), "bad poor ugly dull dark".split()
@@ -119,14 +120,6 @@ def test_rows_without_text_are_left_out_and_rows_without_label_wait_for_one():
     assert [u for u, known in zip(frozen.rows["uid"], frozen.known) if not known] == ["u2", "u3"]
 
 
-def hidden(ds, keep):
-    "Split rows of which `keep` training rows have their label."
-    ds = split(ds, seed=0)
-    train = [i for i, p in enumerate(ds["split"]) if p == "train"]
-    label = [None if i in set(train[keep:]) else y for i, y in enumerate(ds["label"])]
-    return fill_column(ds, "label", label)
-
-
 @step
 def ask(ds, *, truth):
     "Somebody labels the rest."
@@ -135,7 +128,7 @@ def ask(ds, *, truth):
 
 def test_rows_without_label_do_not_change_the_draw_of_the_others_and_never_meet_the_test():
     whole = reviews(300, copies=60)
-    poor = hidden(whole, 40)
+    poor = hide_labels(split(whole, seed=0), keep=40)
     known = poor.filter(lambda y: y is not None, input_columns="label")
     a, b = freeze(poor), freeze(known)
     assert a.test["uid"][:] == b.test["uid"][:] and not a.known.all() and b.known.all()
@@ -175,7 +168,7 @@ def test_a_test_of_one_class_is_refused():
 
 def test_a_step_that_labels_is_measured_and_its_labels_are_counted():
     whole = reviews(900)
-    poor = hidden(whole, 30)
+    poor = hide_labels(split(whole, seed=0), keep=30)
     told = effect(ask(truth=dict(zip(whole["uid"], whole["label"]))), poor)
     assert told.verdict == "helps" and told.changes["labelled"] == told.labels > 500
     assert told.changes["truths_changed"] == told.changes["removed"] == 0
