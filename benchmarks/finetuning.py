@@ -21,7 +21,8 @@ from throughput import SAMPLES, Rows, plain_trainer
 from dataset_tutor.assets import cache_dir
 from dataset_tutor.auditing import paired_points
 from dataset_tutor.baselines import _report
-from dataset_tutor.finetuning import _write, baseline, finetune
+from dataset_tutor.core import write_whole
+from dataset_tutor.finetuning import baseline, finetune
 from dataset_tutor.models import pick_dtype
 
 SIZES = (0.8, 0.1, 0.1)
@@ -31,7 +32,7 @@ def trainer_says(rows: Rows, path) -> dict:
     "Plain `Trainer`'s predictions for the test rows, and the seconds of its steps."
     if not path.exists():
         said, seconds, _ = plain_trainer(rows, width=None, half=pick_dtype("cpu") == "bfloat16")
-        _write(path, json.dumps({"said": said, "seconds": seconds}, ensure_ascii=False, default=float))
+        write_whole(path, json.dumps({"said": said, "seconds": seconds}, ensure_ascii=False, default=float))
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -22,7 +22,7 @@ from scipy.stats import rankdata
 from dataset_tutor.acquisition import load_sample
 from dataset_tutor.assets import cache_dir
 from dataset_tutor.cleaning import drop_duplicates
-from dataset_tutor.core import mapper, show_progress, step
+from dataset_tutor.core import mapper, show_progress, step, write_whole
 from dataset_tutor.distribution import split
 from dataset_tutor.effects import _PROBES, _arms, _edit, _reports, _test_truth, _usable, freeze
 from dataset_tutor.language import drop_stop_words
@@ -83,8 +83,7 @@ class Kept(dict):
         for key, arm in zip(keys, arms):
             if key not in self:
                 self[key] = _PROBES[probe, TASK]([arm], names, model, options)[0]
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(json.dumps(self))
+                write_whole(self.path, json.dumps(self))
         return [self[k] for k in keys]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .columns import as_spans
-from .core import DataError, make_uid
+from .core import DataError, make_uid, replacing
 from .guidelines import VOTE_KINDS, Guideline, _class_names, _filled, span_faults, version
 from .tagging import check_spans
 
@@ -690,16 +690,11 @@ def merge_journals(
 # %% ../nbs/30_annotation.ipynb #a1fdf4b9
 def _write_journal(out: Path, events: Iterable[dict]):
     "A new journal, under its name only when it is on the disk."
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as f:
-            for e in events:
-                f.write(json.dumps(e, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(out) as part, part.open("wb") as f:
+        for e in events:
+            f.write(json.dumps(e, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def _conflicts(streams: list, merged: Iterable[dict]) -> list[tuple[str, str]]:

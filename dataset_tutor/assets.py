@@ -19,14 +19,15 @@ import tempfile
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .core import DataError
+from .core import DataError, write_whole
 
 # %% auto #0
-__all__ = ['ASSETS', 'safe_name', 'archive_members', 'extract', 'Asset', 'get_asset', 'cache_dir', 'asset_dir', 'file_sha256',
-           'fetch']
+__all__ = ['ASSETS', 'safe_name', 'archive_members', 'extract', 'Asset', 'get_asset', 'cache_dir', 'remembered', 'asset_dir',
+           'file_sha256', 'fetch']
 
 # %% ../nbs/05_assets.ipynb #653e8d2b
 def safe_name(name: str, # a member's name as the archive states it
@@ -205,6 +206,16 @@ def cache_dir(*parts: str, # folders below it
     "The folder for everything fetched or derived: `$DATASET_TUTOR_HOME`, else `~/.cache/dataset_tutor`."
     home = os.environ.get("DATASET_TUTOR_HOME") or "~/.cache/dataset_tutor"
     return Path(home).expanduser().joinpath(*parts)
+
+# %% ../nbs/05_assets.ipynb #6f1c0de5
+def remembered(name: str, # under which it is kept, below `<cache>/runs`
+               make: Callable, # called with `asked` where nothing is kept; returns what JSON can hold
+               *asked):
+    "What `make(*asked)` gave when it was first asked for. To compute it anew, take another name or delete the file."
+    path = cache_dir("runs", f"{name}.json")
+    if not path.exists():
+        write_whole(path, json.dumps(make(*asked), ensure_ascii=False))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../nbs/05_assets.ipynb #7e464c3f
 def asset_dir(name: str | Asset) -> Path:

@@ -12,10 +12,13 @@ import inspect
 import json
 import os
 import re
+import secrets
+import shutil
 import time
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import update_wrapper
 from itertools import accumulate
@@ -30,8 +33,8 @@ from rapidfuzz.distance import Levenshtein
 __all__ = ['COLUMNS', 'Edit', 'VERBS', 'DataError', 'LeakageError', 'escape', 'make_uid', 'add_uids', 'diff_edits', 'apply_edits',
            'move_spans', 'Edited', 'resub', 'Record', 'unpack_trail', 'records', 'add_record', 'History', 'history',
            'read_column', 'fill_column', 'pick_rows', 'Step', 'Verb', 'step', 'is_stream', 'Mapper', 'mapper',
-           'RowFilter', 'row_filter', 'dropped', 'Story', 'mark_changes', 'story', 'write_rows', 'read_rows',
-           'read_yaml', 'fingerprint', 'show_progress', 'progress']
+           'RowFilter', 'row_filter', 'dropped', 'Story', 'mark_changes', 'story', 'replacing', 'write_whole',
+           'write_rows', 'read_rows', 'read_yaml', 'fingerprint', 'show_progress', 'progress']
 
 # %% ../nbs/00_core.ipynb #d55e5ba1
 if TYPE_CHECKING:
@@ -958,6 +961,31 @@ def _events(r: Record, trail: dict, uid: str, now: dict) -> list[dict]:
             events.append(dict(op=r.op, what=f"made from {a['parent']}" if a.get("parent") else "came in"))
     return events
 
+# %% ../nbs/00_core.ipynb #6f1c0de1
+@contextmanager
+def replacing(
+    path: str | Path,  # of a file or a folder; what lies there stays until the block has ended well
+) -> Iterator[Path]:
+    "A path beside `path` to write to, which takes its name at the end: a crash leaves the old file or none."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, data: str | bytes) -> Path:
+    "Write a file in one step. Text goes out as UTF-8, its line ends as they are."
+    with replacing(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
 # %% ../nbs/00_core.ipynb #2e5003cc
 _META = b"dataset_tutor"
 
@@ -971,13 +999,8 @@ def write_rows(
     path = Path(path)
     if path.suffix not in (".parquet", ".jsonl"):
         raise DataError(f"cannot write {path.name!r}", fix="use a name that ends in .parquet or .jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         (_write_parquet if path.suffix == ".parquet" else _write_jsonl)(ds, part, batch_size)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

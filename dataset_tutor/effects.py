@@ -10,7 +10,6 @@ import html
 import inspect
 import json
 import math
-import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -36,6 +35,7 @@ from dataset_tutor.core import (
     pick_rows,
     progress,
     read_column,
+    write_whole,
 )
 from .distribution import families, split
 from .evaluation import Interval, Report, classification_metrics, ner_metrics
@@ -531,11 +531,7 @@ def _cached(key: str | None) -> Effect | None:
 
 
 def _keep(effect: Effect):
-    path = cache_dir("effects", f"{effect.fingerprint}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(asdict(effect), ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(cache_dir("effects", f"{effect.fingerprint}.json"), json.dumps(asdict(effect), ensure_ascii=False))
 
 # %% ../nbs/80_effects.ipynb #4a676c3c
 def effect(

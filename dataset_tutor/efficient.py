@@ -25,7 +25,7 @@ import numpy as np
 
 from .assets import file_sha256
 from .baselines import _judged, _prepare, _report, _Rows
-from .core import DataError, LeakageError
+from .core import DataError, LeakageError, write_whole
 from dataset_tutor.finetuning import (
     Run,
     Settings,
@@ -44,7 +44,6 @@ from dataset_tutor.finetuning import (
     _trainer,
     _watched,
     _where,
-    _write,
     load_run,
 )
 from .models import _hushed, _version, load_pretrained, need, pick_device
@@ -666,7 +665,7 @@ def export_onnx(run: Run, # a fine-tuned model
                      tolerance=allowed, sha256=file_sha256(made/"model.onnx"), fingerprint=run.fingerprint,
                      megabytes=(made/"model.onnx").stat().st_size / 1e6, probes=dict(texts=probes, said=said(probes)),
                      versions=run.versions | {n: _version(n) for n in ("onnx", "onnxruntime")})
-        _write(made/"onnx.json", json.dumps(about, ensure_ascii=False, indent=1))
+        write_whole(made/"onnx.json", json.dumps(about, ensure_ascii=False, indent=1))
         folder.mkdir(exist_ok=True)
         for f in sorted(made.iterdir(), key=lambda f: f.name == "onnx.json"):  # the record last
             f.replace(folder/f.name)

@@ -9,7 +9,6 @@ import html
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .annotation import check_votes, make_votes
 from .columns import guess_lang
-from .core import DataError, add_record, make_uid
+from .core import DataError, add_record, make_uid, replacing
 from .reading import guess_scheme, read_conll, read_csv
 from .tagging import check_spans, cut_offsets, join_tokens, spans_to_tags, tags_to_spans, tokenize
 
@@ -220,27 +219,14 @@ def export_labels(
     if bad:
         raise DataError("holds half of a surrogate pair, which is no character", "comment", bad["uid"], "clean it")
     _refuse(f.holds, f.name, items, said)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         _write(f, items, said, part, options)
         _compare_all(f, items, said, part, options)
         if path.is_dir():
             path.rmdir()
-        os.replace(part, path)
-    finally:
-        _remove(part)
     return path
 
 # %% ../nbs/31_exchange.ipynb #bb62d2a3
-def _remove(part: Path):
-    "Take away what was begun."
-    if part.is_dir() and not part.is_symlink():
-        shutil.rmtree(part)
-    else:
-        part.unlink(missing_ok=True)
-
-
 def _find_format(name: str) -> Format:
     if name not in FORMATS:
         raise DataError(f"no format is called {name!r}", fix=f"one of {', '.join(FORMATS)}")

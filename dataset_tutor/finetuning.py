@@ -37,7 +37,7 @@ from dataset_tutor.baselines import (
     _Rows,
     baseline,
 )
-from .core import DataError
+from .core import DataError, write_whole
 from dataset_tutor.models import (
     _batches,
     _hushed,
@@ -263,22 +263,16 @@ class Run(Fitted):
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         rows = [r | dict(split=p) for p, part_rows in self.rows.items() for r in part_rows]
-        _write(folder/"predictions.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+        write_whole(folder/"predictions.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
         about = dict(state="done", task=self.task, names=self.names, fingerprint=self.fingerprint, seconds=self.seconds,
                      settings=asdict(self.settings), versions=self.versions, notes=self.notes, log=self.log,
                      validation=self.validation, metrics=self.metrics)
-        _write(folder/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
+        write_whole(folder/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
         return folder
 
 def _predict(model, tokenizer, names: list[str], texts: Sequence[str], s: Settings) -> list:
     "Predictions for any task."
     return _head(s.task).predict(model, tokenizer, names, texts, s) if len(texts) else []
-
-def _write(path: Path, text: str):
-    "Write beside and rename: a kill leaves the old file or the new one."
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 # %% ../nbs/70_finetuning.ipynb #b3db4869
 def load_run(folder: str | Path, # what `Run.save` or `finetune(out=...)` wrote
@@ -569,7 +563,8 @@ def _whole(checkpoint: Path) -> bool:
     if best != checkpoint and not _whole(best):
         return False
     if named != str(best):   # the folder was moved, or is named from another place
-        _write(checkpoint/"trainer_state.json", json.dumps(state | dict(best_model_checkpoint=str(best)), indent=2))
+        state["best_model_checkpoint"] = str(best)
+        write_whole(checkpoint/"trainer_state.json", json.dumps(state, indent=2))
     return True
 
 def _safe_length(file: Path) -> int:
@@ -597,7 +592,7 @@ def _open(out: Path, s: Settings, fingerprint: str, resume: bool) -> dict | None
         shutil.rmtree(out/"checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         start = dict(state="running", settings=asdict(s), fingerprint=fingerprint)
-        _write(out/"run.json", json.dumps(start, ensure_ascii=False, indent=1))
+        write_whole(out/"run.json", json.dumps(start, ensure_ascii=False, indent=1))
         return None
     return about
 

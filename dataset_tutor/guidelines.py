@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from .core import DataError, escape, read_column, read_yaml
+from .core import DataError, escape, read_column, read_yaml, write_whole
 from .tagging import CJK
 from .tasks import get_task, guess_task
 
@@ -281,11 +281,7 @@ def version(
 
 def save_guideline(guideline: Guideline, path: str | os.PathLike) -> Path:
     "Write a guideline as YAML, under its name only when complete."
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(to_yaml(guideline), encoding="utf-8")
-    os.replace(part, path)
-    return path
+    return write_whole(path, to_yaml(guideline))
 
 
 def load_guideline(path: str | os.PathLike) -> Guideline:

@@ -20,7 +20,7 @@ import numpy as np
 from fastcore.basics import AttrDict
 
 from .baselines import Fitted, _as_class, _judged, _kind, _prepare, _report, _Rows
-from .core import DataError, LeakageError
+from .core import DataError, LeakageError, write_whole
 from .distribution import part, require_split
 from .evaluation import Report
 from dataset_tutor.finetuning import (
@@ -39,7 +39,6 @@ from dataset_tutor.finetuning import (
     _trainer,
     _watched,
     _where,
-    _write,
     finetune,
 )
 from .generation import _words_at
@@ -540,6 +539,6 @@ def _keep_reader(net, tokenizer, s: Settings, out: Path, fingerprint: str, told:
         net.eval().save_pretrained(out)
         tokenizer.save_pretrained(out)
     about = dict(state="done", settings=asdict(s), fingerprint=fingerprint, told=told)
-    _write(out/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
+    write_whole(out/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
     shutil.rmtree(out/"checkpoints", ignore_errors=True)
     return Pretrained(out, **told)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .auditing import KINDS, Audit, audit_split
 from .columns import guess_lang
-from .core import DataError, escape, pick_rows
+from .core import DataError, escape, pick_rows, write_whole
 from .deduplication import chains, similar_pairs
 from .models import default_encoder, embed, need
 from .visualization import (COLOURS, Shown, _bare, _column, _draw, _ink_on, _label_names, _percent,
@@ -700,7 +700,7 @@ class LivePicture:
         end = page.rindex("</body>")
         page = f"{page[:end]}<figcaption>{words}</figcaption></figure>{page[end:]}"
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
+            write_whole(path, page.encode("utf-8", "replace"))
         return page
 
     def _repr_png_(self):

@@ -5,9 +5,7 @@
 # %% ../nbs/64_overview.ipynb #8c81a73f
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ import numpy as np
 from ftfy.badness import is_bad
 
 from .cleaning import text_key
-from .core import COLUMNS, DataError, escape, pick_rows
+from .core import COLUMNS, DataError, escape, pick_rows, write_whole
 from .language import script_shares, segment, stop_words
 from .maps import _plain, cluster_table
 from .visualization import (COLOURS, _NONE, _bare, _column, _draw, _image_bytes, _label_names, _percent,
@@ -523,20 +521,6 @@ def _whole_page(body: str, title: str) -> str:
             f"<style>{style}</style></head><body>{body}</body></html>\n")
 
 
-def _write(path: Path, data: bytes):
-    "A file under its name only when it is complete."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(fd, "wb") as f:
-            f.write(data)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
 def save_picture(
     what: Figure | Overview,
     path: str | Path,  # ends in .png, .svg or .html
@@ -547,9 +531,9 @@ def save_picture(
     if kind == ".html":
         body = what._repr_html_() if page else figure_to_html(what, kind="svg")
         title = what.name if page else getattr(what, "alt", "")[:120]
-        _write(path, _whole_page(body, title).encode("utf-8", "replace"))
+        write_whole(path, _whole_page(body, title).encode("utf-8", "replace"))
     elif kind in (".png", ".svg"):
-        _write(path, _image_bytes(what.figure() if page else what, kind[1:]))
+        write_whole(path, _image_bytes(what.figure() if page else what, kind[1:]))
     else:
         raise DataError(f"cannot write {path.suffix or 'a file without an ending'!r}", fix="use .png, .svg or .html")
     return path
@@ -677,7 +661,7 @@ def export_tables(
         long += sum(len(v) > 32_767 for c in words for v in t[c] if isinstance(v, str))
         for end in ("csv", "parquet") if kind == "both" else (kind,):
             path = folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}.{end}"
-            _write(path, _csv_bytes(t, risky if defuse else {}) if end == "csv" else _parquet_bytes(t))
+            write_whole(path, _csv_bytes(t, risky if defuse else {}) if end == "csv" else _parquet_bytes(t))
             written.append({"file": path.name, "rows": len(t), "columns": len(t.columns)})
     notes = _export_notes(tables, formulas, defuse, long, kind)
     return Export(folder, pd.DataFrame(written), formulas, defuse, notes)

@@ -20,7 +20,7 @@ from .cleaning import Recipe, drop_contradictions, drop_duplicates, drop_missing
 from .cleaning import normalize_unicode, normalize_whitespace
 from .columns import guess_lang
 from .core import VERBS, DataError, Step, escape, history, mark_changes, pick_rows, progress
-from .core import read_yaml, unpack_trail
+from .core import read_yaml, unpack_trail, write_whole
 from .deduplication import drop_shared_lines, drop_shared_passages, group_duplicates
 from .grammar import normalize_punctuation
 from .language import filter_language
@@ -101,9 +101,7 @@ def write_recipe(
     path: str | Path,
 ) -> Path:
     "A recipe as a YAML file."
-    path = Path(path)
-    path.write_text(to_yaml(recipe), encoding="utf-8")
-    return path
+    return write_whole(path, to_yaml(recipe))
 
 
 def read_recipe(

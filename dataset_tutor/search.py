@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .baselines import _prepare, _Rows
-from .core import DataError
+from .core import DataError, write_whole
 from dataset_tutor.finetuning import (
     Run,
     Settings,
@@ -29,7 +29,6 @@ from dataset_tutor.finetuning import (
     _in_memory,
     _settings,
     _watched,
-    _write,
     finetune,
 )
 from .models import need, pick_device
@@ -154,7 +153,7 @@ def _own(out: Path, about: dict):
     elif any(p.name != "search.lock" for p in out.iterdir()):
         raise DataError(f"{out} is not empty and holds no search", fix="give an empty or new folder")
     else:
-        _write(at, text)
+        write_whole(at, text)
 
 # %% ../nbs/77_search.ipynb #2c6aaa96
 @dataclass(repr=False)
