@@ -24,7 +24,7 @@ from dataset_tutor.augmentation import (
     width_variants,
 )
 from .baselines import Fitted
-from .core import DataError, Edited, diff_edits, move_spans
+from .core import DataError, Edited, diff_edits, move_spans, resub
 from .diagnosis import FrozenClassifier
 from .evaluation import Interval, bootstrap_interval
 from .finetuning import Run
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['PAIRS', 'Check', 'minimum', 'invariance', 'direction', 'fill', 'Behavior', 'behave', 'shorten_not', 'english_checks',
-           'plot_behavior', 'chinese_checks', 'Attribution', 'occlude', 'integrate', 'plot_attribution', 'Faithfulness',
-           'faithfulness', 'attention', 'Probe', 'swap_probe', 'swap_words', 'pair_probe']
+__all__ = ['NAMES', 'PAIRS', 'Check', 'minimum', 'invariance', 'direction', 'fill', 'Behavior', 'behave', 'shorten_not', 'rename',
+           'english_checks', 'plot_behavior', 'chinese_checks', 'Attribution', 'occlude', 'integrate',
+           'plot_attribution', 'Faithfulness', 'faithfulness', 'attention', 'Probe', 'swap_probe', 'swap_words',
+           'pair_probe']
 
 # %% ../nbs/76_behavior.ipynb #bd7828fa
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Check:
     "One thing that a model must do. Made by `minimum`, `invariance` or `direction`."
     name: str
     kind: str  # minimum, invariance or direction
-    texts: tuple[str, ...] = ()  # of a minimum
+    texts: tuple[str, ...] = ()  # of a minimum; else further ones to change, beside those that `behave` is given
     label: str | None = None  # the class that is right, or whose probability must not fall
     spans: tuple = ()  # of a minimum for a tagger: per text the spans that must be found
     change: Callable | None = None  # text -> text, or an operator of chapter 50
@@ -71,9 +72,11 @@ def minimum(
 def invariance(
     name: str,
     change: Callable,  # text -> text, or an operator such as `keyboard_noise`
+    *,
+    texts: Sequence[str] = (),  # further texts to change, where real ones seldom hold what is changed
 ) -> Check:
     "The answer must stay, or move along with its words where it is spans."
-    return Check(name, "invariance", change=change)
+    return Check(name, "invariance", tuple(texts), change=change)
 
 # %% ../nbs/76_behavior.ipynb #29543abd
 def direction(
@@ -158,7 +161,8 @@ def _cases(checks: Sequence[Check], texts: Sequence[str], seed: int) -> list[tup
         if c.kind == "minimum":
             out += [(c, "", t, s) for t, s in itertools.zip_longest(c.texts, c.spans, fillvalue=())]
         else:
-            out += [(c, t, new, ()) for t in texts if (new := _changed(c.change, t, seed)) != t and new.strip()]
+            out += [(c, t, new, ()) for t in dict.fromkeys([*c.texts, *texts])
+                    if (new := _changed(c.change, t, seed)) != t and new.strip()]
     return out
 
 def _says(predicted) -> str:
@@ -205,14 +209,27 @@ def shorten_not(text: str) -> str:
     "is not becomes isn't: the same words, written as people speak."
     return re.sub(r"\b(is|was|does|did|are|were) not\b", lambda m: _NOT_WORDS[m[1].lower()], text)
 
+# %% ../nbs/76_behavior.ipynb #76a0e002
+NAMES = {"en": ("John", "Maria", "Mohammed", "Priya", "Kwame", "Olga", "Carlos", "Mei"),
+         "zh": ("王伟", "李娜", "欧阳明", "买买提", "卓玛", "约翰")}
+
+def rename(
+    text: str,
+    names: Sequence[str],  # such as `NAMES["en"]`
+) -> Edited:  # spans move along
+    "Each of these names becomes the next one of the list, the last one the first. Latin names are matched whole."
+    after = dict(zip(names, [*names[1:], *names[:1]]))
+    any_name = "|".join(rf"\b{re.escape(n)}\b" if n.isascii() else re.escape(n) for n in names)
+    return resub(any_name, lambda m: after[m[0]], text)
+
 # %% ../nbs/76_behavior.ipynb #efc34e92
 def english_checks(
     good: str = "positive",  # the class of praise
     bad: str = "negative",
 ) -> list[Check]:
-    "Fourteen checks for a classifier of English reviews."
-    words = dict(thing=["film", "story", "acting", "ending"], good=["good", "great", "moving", "clever"],
-                 bad=["bad", "boring", "awful", "stupid"])
+    "Fifteen checks for a classifier of English reviews."
+    words = dict(name=NAMES["en"], thing=["film", "story", "acting", "ending"],
+                 good=["good", "great", "moving", "clever"], bad=["bad", "boring", "awful", "stupid"])
     least = lambda name, label, *t: minimum(name, fill(t, words, most=32), label)  # noqa: E731
     return [
         least("praise", good, "The {thing} was {good}.", "What a {good} {thing}!"),
@@ -221,6 +238,9 @@ def english_checks(
         least("negated blame", good, "The {thing} was not {bad} at all.", "There is nothing {bad} about the {thing}."),
         least("but praise", good, "I expected a {bad} {thing}, but it was {good}."),
         least("but blame", bad, "I expected a {good} {thing}, but it was {bad}."),
+        invariance("another name", lambda t: rename(t, NAMES["en"]),
+                   texts=fill(["{name} is in it, and the {thing} is {good}.", "{name} made it: the {thing} is {bad}."],
+                              words, most=32)),
         invariance("typing errors", keyboard_noise(rate=0.1)),
         invariance("misspellings", spelling_noise(rate=0.1)),
         invariance("upper case", str.upper),
@@ -270,9 +290,9 @@ def chinese_checks(
     good: str = "positive",
     bad: str = "negative",
 ) -> list[Check]:
-    "Fifteen checks for a classifier of Chinese reviews."
-    words = dict(thing=["房间", "服务", "酒店", "早餐"], good=["干净", "舒服", "满意", "好"],
-                 bad=["脏", "差", "糟糕", "失望"], degree=["很", "非常", "特别"])
+    "Sixteen checks for a classifier of Chinese reviews."
+    words = dict(name=NAMES["zh"], thing=["房间", "服务", "酒店", "早餐"],
+                 good=["干净", "舒服", "满意", "好"], bad=["脏", "差", "糟糕", "失望"], degree=["很", "非常", "特别"])
     least = lambda name, label, *t: minimum(name, fill(t, words, most=32), label)  # noqa: E731
     return [
         least("praise", good, "{thing}{degree}{good}。"),
@@ -282,6 +302,10 @@ def chinese_checks(
         least("a bit of blame", bad, "{thing}有点{bad}。", "{thing}太{bad}了。"),  # a bit ..., far too ...
         least("but praise", good, "本来以为{thing}会{bad}，没想到{degree}{good}。"),  # thought it would be ..., but ...
         least("but blame", bad, "本来以为{thing}会{good}，没想到{degree}{bad}。"),
+        # (name) showed us around: ...; (name) was at the desk, and ...
+        invariance("another name", lambda t: rename(t, NAMES["zh"]),
+                   texts=fill(["{name}带我们看的，{thing}{degree}{good}。", "前台是{name}，{thing}{degree}{bad}。"],
+                              words, most=32)),
         invariance("traditional script", script_variants(to="s2t")),
         invariance("full width", width_variants(to="full")),
         invariance("half-width signs", width_variants(to="half")),

@@ -341,8 +341,8 @@ def compare(
     *,
     draws: int = 9999,
     seed: int = 0,
-) -> pd.DataFrame:  # first, second, difference, low, high, p, p_holm; first is the better one
-    "Every pair of models: paired bootstrap interval, randomisation test, and p corrected for the number of pairs."
+) -> pd.DataFrame:  # first (the better one), second, difference, low, high, p, p_holm; for classifiers also mcnemar
+    "Every pair: paired bootstrap interval, p of the randomisation test, alone and corrected, and McNemar's p."
     import pandas as pd
 
     if len(models) < 2:
@@ -356,7 +356,8 @@ def compare(
         for b in order[i + 1:]:
             d = reports[a].minus(reports[b], metric, seed=seed)
             test = randomization_test(reports[a], reports[b], metric, draws=draws, seed=seed)
-            out.append(dict(first=a, second=b, difference=d.value, low=d.low, high=d.high, p=test.p))
+            rows = {} if isinstance(reports[a], NerReport) else {"mcnemar": mcnemar(models[a], models[b]).p}
+            out.append(dict(first=a, second=b, difference=d.value, low=d.low, high=d.high, p=test.p, p_holm=0.0) | rows)
     return pd.DataFrame(out).assign(p_holm=lambda t: holm(t["p"].to_numpy()))
 
 # %% ../nbs/75_diagnosis.ipynb #9f2861b5

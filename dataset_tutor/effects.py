@@ -156,6 +156,56 @@ def freeze(
     left = Counter(w for w in why if w) | Counter({"without a text or a label": len(ds) - len(rows)})
     return Frozen(pick_rows(rows, learn), family[learn], learn < n, pick_rows(rows, test), dict(sorted(left.items())))
 
+# %% ../nbs/80_effects.ipynb #80e5701b
+def _with_test(ds: Dataset, test: Dataset) -> Dataset:
+    "Rows to learn from and, below them, a test from elsewhere. `LeakageError` if rows of both are relatives."
+    from datasets import Dataset as Rows, concatenate_datasets
+
+    task = guess_task(ds).name
+    truth = "spans" if task == "ner" else "label"
+    if missing := next((c for c in ("uid", "text", truth) if c not in test.column_names), None):
+        raise DataError("the rows of test= lack this column", missing, fix="load both sets in the same way")
+    if "split" in ds.column_names and "test" in set(ds.with_format(None)["split"][:]):
+        raise DataError("the rows to learn from hold a test of their own", "split",
+                        fix="leave out test=, or remove those rows")
+    ds, test = _same_relations(_with_validation(ds, task), test), _usable(test, task)
+    shared = {"uid", "text", truth, "group", "parent"} & set(test.column_names)
+    told = {c: test.with_format(None)[c][:] if c in shared else [None] * len(test) for c in ds.features}
+    told["split"] = ["test"] * len(test)
+    if task != "ner":   # by name: another set may number the same classes in another order
+        told["label"] = _truths(test, task)
+        known = getattr(ds.features["label"], "names", None) or told["label"]
+        if odd := next(((y, u) for y, u in zip(told["label"], told["uid"]) if y not in known), None):
+            raise DataError(f"no row to learn from can have the class {odd[0]!r}", "label", odd[1],
+                            f"use the classes {', '.join(known)}")
+    rows, n = concatenate_datasets([ds, Rows.from_dict(told, features=ds.features)]), len(ds)
+    uids, family = rows.with_format(None)["uid"][:], families(rows)
+    either = set(family[:n]), set(uids[:n])
+    if met := next((u for u, f in zip(uids[n:], family[n:]) if f in either[0] or u in either[1]), None):
+        raise LeakageError("this row of test=, or a relative of it, is among the rows to learn from", "uid", met,
+                           "take its relatives out first: decontaminate(ds, test=test) drops like texts")
+    return rows
+
+
+def _same_relations(ds: Dataset, test: Dataset) -> Dataset:
+    "`ds` with the columns by which `test` names relatives, in a type that can hold what it says there."
+    for c in (c for c in ("group", "parent") if c in test.column_names):
+        ds = ds if c in ds.column_names else fill_column(ds, c, [None] * len(ds))
+        mine, other = ds.features[c].dtype, test.features[c].dtype
+        if "null" not in (mine, other) and mine != other:
+            raise DataError(f"holds {other} in test= and {mine} in the rows", c, fix="give both the same type")
+        ds = ds.cast_column(c, test.features[c]) if mine == "null" else ds
+    return ds
+
+
+def _with_validation(ds: Dataset, task: str) -> Dataset:
+    "A tenth of the rows for validation where they are not split; the others are to be trained on."
+    if "split" in ds.column_names:
+        return ds
+    dealt = split(_usable(ds, task), sizes=(0.8, 0.1, 0.1), seed=0).with_format(None)
+    held = {u for u, p in zip(dealt["uid"][:], dealt["split"][:]) if p == "validation"}
+    return fill_column(ds, "split", ["validation" if u in held else "train" for u in ds.with_format(None)["uid"][:]])
+
 # %% ../nbs/80_effects.ipynb #cdcaa726
 def draw(
     frozen: Frozen,
@@ -540,6 +590,7 @@ def effect(
     probe: str = "fast",  # frozen vectors and a linear model; or "full": fine-tuning
     seeds: int = 5,  # training samples that are drawn, at least 2
     *,
+    test: Dataset | None = None,  # rows from elsewhere to be scored on; None: the test of `ds`, or one drawn from it
     model: str | None = None,  # the encoder; en-small or zh-small by the texts as either arm reads them
     metric: str | None = None,  # macro_f1 (classes) or f1 (entities), or another score of `evaluation`
     share: float = 0.8,  # of the training families in each draw
@@ -551,8 +602,10 @@ def effect(
     """Measure what a step does to a model: train with and without it, score both on the same frozen test.
 
     Rows that have no label, before or after the step, teach nothing; the labels that the step gives are counted.
-    Raises `LeakageError` for a step that brings back test rows, `DataError` for too few rows or an unknown probe.
+    Raises `LeakageError` for a step that brings back test rows and for a `test` with relatives among the rows,
+    `DataError` for too few rows or an unknown probe.
     """
+    ds = ds if test is None else _with_test(ds, test)
     return _effect(step, against, ds, probe, seeds, model, metric, share, name, cache, options, {})
 
 

@@ -31,6 +31,7 @@ from dataset_tutor.finetuning import (
     Settings,
     _classes_encoded,
     _Collate,
+    _data_digest,
     _epoch_log,
     _fingerprint,
     _in_memory,
@@ -42,6 +43,7 @@ from dataset_tutor.finetuning import (
     _settings,
     _spans_encoded,
     _trainer,
+    _versions,
     _watched,
     _where,
     load_run,
@@ -289,7 +291,7 @@ def _finished(net, names, parts, s, tokenizer, fingerprint: str, done: dict, out
     said = {p: _predict(net, tokenizer, names, parts[p].texts, s) for p in ("validation", "test")}
     run = (_Beside if beside else Run)(
         **_judged(s.task, names, parts, said), **done, model=net, settings=s, tokenizer=tokenizer,
-        fingerprint=fingerprint, versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "peft")})
+        fingerprint=fingerprint, data=_data_digest(names, parts), versions=_versions("peft"))
     if out:
         run.save(out)
         shutil.rmtree(Path(out)/"checkpoints", ignore_errors=True)
@@ -468,7 +470,8 @@ def _rescored(run: Run, net, notes: dict, start: float) -> Run:
     said = {p: _predict(net, run.tokenizer, run.names, rows.texts, run.settings) for p, rows in parts.items()}
     asked = hashlib.blake2b(json.dumps([run.fingerprint, notes]).encode(), digest_size=12).hexdigest()
     return Run(**_judged(run.task, run.names, parts, said), log=[], seconds=time.perf_counter() - start, notes=notes,
-               model=net, settings=run.settings, tokenizer=run.tokenizer, versions=run.versions, fingerprint=asked)
+               model=net, settings=run.settings, tokenizer=run.tokenizer, versions=run.versions, fingerprint=asked,
+               data=run.data)
 
 # %% ../nbs/72_efficient.ipynb #31df5669
 def as_float32(run: Run) -> Run:

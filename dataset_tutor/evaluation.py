@@ -33,7 +33,8 @@ def _prf(tp, fp, fn):
 def seqeval_strict(gold: Sequence[Sequence[dict]], # per text: {start, end, label} in characters, flat
                    pred: Sequence[Sequence[dict]], # the same, predicted
                    texts: Sequence[str],
-                   ) -> dict[str, float]: # precision, recall, f1 over all types
+                   average: str = "micro", # over all entities; or "macro", "weighted": of the types
+                   ) -> dict[str, float]: # precision, recall, f1
     "Entity scores by seqeval in strict mode (IOB2), from spans: cut into tokens at every border, tagged, scored."
     try:
         from seqeval.metrics.v1 import precision_recall_fscore_support
@@ -47,7 +48,7 @@ def seqeval_strict(gold: Sequence[Sequence[dict]], # per text: {start, end, labe
             side.append(spans_to_tags(offsets, row))
     if not any(map(any, pred)) and not any(map(any, gold)):
         return dict(precision=0.0, recall=0.0, f1=0.0)
-    p, r, f, _ = precision_recall_fscore_support(*tags, average="micro", mode="strict", scheme=IOB2, zero_division=0)
+    p, r, f, _ = precision_recall_fscore_support(*tags, average=average, mode="strict", scheme=IOB2, zero_division=0)
     return dict(precision=float(p), recall=float(r), f1=float(f))
 
 # %% ../nbs/68_evaluation.ipynb #b0b987c0
@@ -208,22 +209,23 @@ class NerReport(Report):
         by_type = counts.sum(0)
         per = {t: {**dict(zip(("precision", "recall", "f1"), map(float, _prf(*c)))), "support": int(c[0] + c[2])}
                for t, c in zip(types, by_type)}
-        p, r, f = map(float, _prf(*by_type.sum(0)))
-        macro = float(np.mean([c["f1"] for c in per.values()])) if per else 0.0
-        super().__init__(precision=p, recall=r, f1=f, macro_f1=macro, per_class=per, n=len(counts),
-                         support=int(by_type[:, [0, 2]].sum()))
+        means = {name: float(v[0]) for name, v in _span_scores(by_type[None]).items()}
+        super().__init__(**means, per_class=per, n=len(counts), support=int(by_type[:, [0, 2]].sum()))
 
     def _score(self, kinds, draws, name):
-        sums = (draws @ kinds).reshape(len(draws), len(self.types), 3)
-        if name == "macro_f1":
-            return _prf(*np.moveaxis(sums, 2, 0))[2].mean(1)
-        return _prf(*sums.sum(1).T)[("precision", "recall", "f1").index(name)]
+        return _span_scores((draws @ kinds).reshape(len(draws), len(self.types), 3))[name]
+
+def _span_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    "The averages from TP, FP and FN by type (m, types, 3)."
+    prf, true = np.stack(_prf(*np.moveaxis(sums, 2, 0))), sums[:, :, 0] + sums[:, :, 2]
+    over_all = dict(zip(("precision", "recall", "f1"), _prf(*sums.sum(1).T)))
+    return over_all | _averages(prf, true, np.ones_like(true))
 
 # %% ../nbs/68_evaluation.ipynb #f85a1d2d
 def ner_metrics(gold: Sequence[Sequence[dict]], # per text: true spans {start, end, label}, in characters
                 pred: Sequence[Sequence[dict]], # per text: predicted spans
                 texts: Sequence[str] = None, # with them, seqeval (strict, IOB2) must give the same F1, or it raises
-                ) -> NerReport: # precision, recall, f1 (over all entities), macro_f1 (mean of the types), per_class
+                ) -> NerReport: # precision, recall, f1 over all entities; macro_ and weighted_ means of types
     "Strict entity-level scores. Raises `DataError` for different numbers of rows or none."
     if len(gold) != len(pred) or not len(gold):
         raise DataError(f"{len(gold)} true rows and {len(pred)} predicted ones", "spans", fix="give one list per text")
@@ -242,11 +244,18 @@ def _class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
     c = np.asarray(confusion, float)
     n, right = c.sum((1, 2)), np.trace(c, axis1=1, axis2=2)
     diagonal, true, said = np.diagonal(c, axis1=1, axis2=2), c.sum(2), c.sum(1)
-    f1, seen = _prf(diagonal, said - diagonal, true - diagonal)[2], (true + said) > 0
+    prf, seen = np.stack(_prf(diagonal, said - diagonal, true - diagonal)), (true + said) > 0
     below = np.sqrt(n**2 - (said**2).sum(1)) * np.sqrt(n**2 - (true**2).sum(1))
     mcc = np.divide(right * n - (said * true).sum(1), below, out=np.zeros(len(c)), where=below > 0)
-    return dict(accuracy=right / n, macro_f1=(f1 * seen).sum(1) / seen.sum(1), micro_f1=right / n,
-                weighted_f1=(f1 * true).sum(1) / n, mcc=mcc)
+    return dict(accuracy=right / n, micro_f1=right / n, mcc=mcc) | _averages(prf, true, seen)
+
+def _averages(prf: np.ndarray, true: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+    "macro_ and weighted_ precision, recall and f1 of classes: scores (3, m, C), true rows and which count (m, C)."
+    out = {}
+    for how, weight in (("macro", seen.astype(float)), ("weighted", true.astype(float))):
+        means = _ratio((prf * weight).sum(2), np.broadcast_to(weight.sum(1), prf.shape[:2]))
+        out |= {f"{how}_{name}": m for name, m in zip(("precision", "recall", "f1"), means)}
+    return out
 
 # %% ../nbs/68_evaluation.ipynb #40fd2c7e
 class ClassificationReport(Report):
@@ -286,7 +295,7 @@ def classification_metrics(gold: Sequence, # true labels: names, or positions in
                            pred: Sequence, # predicted labels, likewise
                            names: Sequence[str] = None, # class names by number; None: those that occur
                            ) -> ClassificationReport:
-    """accuracy, macro_f1, micro_f1, weighted_f1, mcc, per_class (precision, recall, f1, support), confusion.
+    """accuracy, micro_f1, mcc, macro_ and weighted_ precision, recall and f1, per_class (with support), confusion.
 
     Raises `DataError` for no rows, different lengths, or a label that is not in `names`.
     """

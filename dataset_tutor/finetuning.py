@@ -247,6 +247,7 @@ class Run(Fitted):
     model: object = None
     tokenizer: object = None
     fingerprint: str = "" # of rows, settings and the model it began from
+    data: str = "" # of the rows alone: their uids, texts, truths and parts
     versions: dict = field(default_factory=dict)
     title: str = "fine-tuned"
 
@@ -264,9 +265,9 @@ class Run(Fitted):
             self.tokenizer.save_pretrained(folder)
         rows = [r | dict(split=p) for p, part_rows in self.rows.items() for r in part_rows]
         write_whole(folder/"predictions.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
-        about = dict(state="done", task=self.task, names=self.names, fingerprint=self.fingerprint, seconds=self.seconds,
-                     settings=asdict(self.settings), versions=self.versions, notes=self.notes, log=self.log,
-                     validation=self.validation, metrics=self.metrics)
+        about = dict(state="done", task=self.task, names=self.names, fingerprint=self.fingerprint, data=self.data,
+                     seconds=self.seconds, settings=asdict(self.settings), versions=self.versions, notes=self.notes,
+                     log=self.log, validation=self.validation, metrics=self.metrics)
         write_whole(folder/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
         return folder
 
@@ -285,6 +286,7 @@ def load_run(folder: str | Path, # what `Run.save` or `finetune(out=...)` wrote
         lines = (folder/"predictions.jsonl").read_text(encoding="utf-8").splitlines()
         task, names = about["task"], about["names"]
         kept = {k: about[k] for k in ("log", "seconds", "notes", "fingerprint", "versions")}
+        kept["data"] = about.get("data", "")   # younger than runs that exist
         settings = Settings(**about["settings"] | dict(dtype=pick_dtype(device)))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{folder} holds no finished run ({e})", fix="give the folder that Run.save wrote") from e
@@ -533,12 +535,19 @@ def _decided(s: Settings) -> dict:
 
 def _fingerprint(s: Settings, names: list[str], parts: dict[str, _Rows], trainer: dict | None = None) -> str:
     "A hash of everything that decides the result."
+    return _digest([_decided(s), names, _stamp(s.model), *([trainer] if trainer else [])], parts)
+
+def _digest(head: list, parts: dict[str, _Rows]) -> str:
+    "A hash of `head` and of all rows."
     digest = hashlib.blake2b(digest_size=12)
-    head = [_decided(s), names, _stamp(s.model), *([trainer] if trainer else [])]
     for item in (head, *(r for rows in parts.values() for r in zip(rows.uids, rows.texts, rows.gold))):
         line = json.dumps(item, sort_keys=True, ensure_ascii=False, default=str)
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
+
+def _data_digest(names: list[str], parts: dict[str, _Rows]) -> str:
+    "A hash of the rows, of the part that each is in and of the classes: which data a model has seen."
+    return _digest([names, {p: len(rows.uids) for p, rows in parts.items()}], parts)
 
 def _last_checkpoint(folder: Path) -> Path | None:
     "The newest complete checkpoint whose best one is there too; half-written ones are removed."
@@ -809,11 +818,15 @@ def finetune(ds: Dataset, # rows with a `split` and the columns of the task
         with _tracked(track, diary):
             fitted = _in_memory(s, device, out, lambda: _fit(names, parts, s, tokenizer, device, folder,
                                                              out is not None, _watched(progress), more, callbacks))
-    run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint,
-              versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets")})
+    run = Run(**fitted, settings=s, tokenizer=tokenizer, fingerprint=fingerprint, data=_data_digest(names, parts),
+              versions=_versions())
     if out:
         _once(lambda: (str(run.save(out)), shutil.rmtree(folder, ignore_errors=True)))
     return run
+
+def _versions(*more: str) -> dict[str, str]:
+    "What a run was made with; `more`: further packages that had a part in it."
+    return {n: _version(n) for n in ("dataset-tutor", "torch", "transformers", "datasets", *more)}
 
 def _watched(progress: bool | None) -> bool:
     "Whether to show a bar: as asked, else where there is a terminal or a live notebook."

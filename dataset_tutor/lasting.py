@@ -27,6 +27,7 @@ from dataset_tutor.finetuning import (
     Run,
     Settings,
     _Collate,
+    _data_digest,
     _epoch_log,
     _fingerprint,
     _head,
@@ -37,13 +38,14 @@ from dataset_tutor.finetuning import (
     _predict,
     _settings,
     _trainer,
+    _versions,
     _watched,
     _where,
     finetune,
 )
 from .generation import _words_at
 from .language import segment
-from .models import _batches, _hushed, _version, load_pretrained, need, pick_device, pick_dtype
+from .models import _batches, _hushed, load_pretrained, need, pick_device, pick_dtype
 from .tagging import IGNORE
 
 # %% auto #0
@@ -294,8 +296,8 @@ def _task_run(name: str, net, ready: tuple, s: Settings, loop: Settings, tokeniz
     beside = [n for n in order if n != name]
     done = done | dict(notes=done["notes"] | dict(beside=", ".join(beside)))
     return Run(**_judged(kind, names, parts, said), **done, model=net, settings=s, tokenizer=tokenizer,
-               fingerprint=_fingerprint(s, names, parts, dict(beside=beside)),
-               versions={n: _version(n) for n in ("dataset-tutor", "torch", "transformers")})
+               fingerprint=_fingerprint(s, names, parts, dict(beside=beside)), data=_data_digest(names, parts),
+               versions=_versions())
 
 # %% ../nbs/78_lasting.ipynb #b8e66ed9
 _COLUMNS = ("uid", "text", "label", "spans", "split")
@@ -538,7 +540,7 @@ def _keep_reader(net, tokenizer, s: Settings, out: Path, fingerprint: str, told:
     with _hushed():
         net.eval().save_pretrained(out)
         tokenizer.save_pretrained(out)
-    about = dict(state="done", settings=asdict(s), fingerprint=fingerprint, told=told)
+    about = dict(state="done", settings=asdict(s), fingerprint=fingerprint, versions=_versions(), told=told)
     write_whole(out/"run.json", json.dumps(about, ensure_ascii=False, indent=1))
     shutil.rmtree(out/"checkpoints", ignore_errors=True)
     return Pretrained(out, **told)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import DataError, Verb
-from .effects import Effect, _edit, _effect, _name, _points, effects_table
+from .effects import Effect, _edit, _effect, _name, _points, _with_test, effects_table
 from .visualization import COLOURS, _bare, _draw, _short, _signed, metric_name
 
 # %% auto #0
@@ -49,9 +49,10 @@ def _steps(pipeline) -> list[Callable]:
     return [s() if isinstance(s, Verb) else s for s in steps]
 
 
-def _same_rows(ds: Dataset, seeds: int, *, probe="fast", model=None, metric=None, share=0.8, cache=True, **options):
+def _same_rows(ds: Dataset, seeds: int, *, probe="fast", test=None, model=None, metric=None, share=0.8, cache=True,
+               **options):
     "`effect` on the same rows again and again: an arm that was trained for one entry is not trained for the next."
-    known: dict = {}
+    known, ds = {}, ds if test is None else _with_test(ds, test)
     return lambda step, name, against=None: _effect(step, against, ds, probe, seeds, model, metric, share, name, cache,
                                                     options, known)
 
@@ -93,7 +94,7 @@ def ledger(
     pipeline,  # a Recipe, or a list of steps Dataset -> Dataset
     ds: Dataset,  # raw rows, as for `effect`
     seeds: int = 5,
-    **options,  # of `effect`: probe, model, metric, share, cache, epochs ...
+    **options,  # of `effect`: probe, test, model, metric, share, cache, epochs ...
 ) -> Ledger:
     "What each step bought when it joined those before it; the differences add up to that of all steps together."
     steps, measure = _steps(pipeline), _same_rows(ds, seeds, **options)
@@ -151,7 +152,7 @@ def ablate(
     seeds: int = 5,
     *,
     leave_out: Sequence[Sequence[int]] | None = None,  # positions of steps to leave out together; None: each alone
-    **options,  # of `effect`: probe, model, metric, share, cache, epochs ...
+    **options,  # of `effect`: probe, test, model, metric, share, cache, epochs ...
 ) -> Ledger:
     "What each step (or group of steps) adds to all others: the whole pipeline against the pipeline without it."
     steps = _steps(pipeline)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dataset_tutor.augmentation import homophones, script_variants, swap_mentions
 from dataset_tutor.behavior import (
+    NAMES,
     PAIRS,
     Attribution,
     attention,
@@ -25,6 +26,7 @@ from dataset_tutor.behavior import (
     pair_probe,
     plot_attribution,
     plot_behavior,
+    rename,
     swap_probe,
     swap_words,
 )
@@ -92,11 +94,14 @@ def test_a_plain_function_is_a_model_too():
 
 def test_checks_of_a_tagger_move_spans_with_the_text():
     longer = invariance("longer", lambda t: "so , " + t)
+    known, new = (invariance(f"rename {k}", lambda t, names=names: rename(t, names), texts=["then Bob left"])
+                  for k, names in enumerate([("Ann", "Bob"), ("Ann", "Bob", "Zo7")]))
     spoil = invariance("spoilt", lambda t: t.replace("Bob", "Bo7"))
     must = minimum("names", ["Ann saw Bob", "Ann saw B7b"], spans=[[dict(start=0, end=3, label="PER")],
                                                                   [dict(start=8, end=11, label="PER")]])
-    found = behave(Tagger(), [longer, spoil, must], ["Ann saw Bob", "nobody"])
-    assert found.table["failed"].tolist() == [0, 1, 1] and found.table["cases"].tolist() == [2, 1, 2]
+    found = behave(Tagger(), [longer, spoil, known, new, must], ["Ann saw Bob", "nobody"])
+    assert found.table["failed"].tolist() == [0, 1, 0, 2, 1] and found.table["cases"].tolist() == [2, 1, 2, 2, 2]
+    assert found.failures("rename 1")["changed"].tolist() == ["then Zo7 left", "Bob saw Zo7"]
 
 
 def test_operators_are_changes_and_depend_on_the_seed_alone():
@@ -117,6 +122,19 @@ def test_both_packs_run_and_say_what_they_are():
     rates = en.table.set_index("check")["rate"]
     assert rates["negated praise"] > 0.1                        # this bag of words knows no "not"
     assert rates["praise added"] == 0
+
+
+@pytest.mark.parametrize("pack, names", [(english_checks, NAMES["en"]), (chinese_checks, NAMES["zh"])])
+def test_a_model_that_hears_names_fails_the_check_of_names_and_no_other_does(pack, names):
+    def hears(texts):
+        return [said(2.0 if names[0] in t else -2.0) for t in texts]
+
+    check = [c for c in pack() if c.name == "another name"]
+    found = behave(hears, check, ["nobody is named here"])
+    assert found.table["cases"].tolist() == [32] and 0 < found.table["failed"][0] < 32
+    assert behave(lambda texts: [said(1.0)] * len(texts), check).table["failed"].tolist() == [0]
+    turned = found.cases
+    assert all(sum(n in t for n in names) == 1 for t in [*turned["text"], *turned["changed"]])
 
 
 def test_errors_of_checks():

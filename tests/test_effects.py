@@ -13,6 +13,7 @@ from dataset_tutor.core import DataError, LeakageError, fill_column, mapper, ste
 from dataset_tutor.distribution import split
 from dataset_tutor.effects import Effect, describe_step, draw, effect, effects_table, freeze, paired_interval
 from dataset_tutor.evaluation import classification_metrics, ner_metrics
+from dataset_tutor.ledger import ledger
 from dataset_tutor.weak_labels import hide_labels
 
 disable_progress_bars()
@@ -166,6 +167,57 @@ def test_a_test_of_one_class_is_refused():
         freeze(ordered.select(range(100)))
 
 
+@pytest.mark.parametrize("ds", [reviews(), people()], ids=["classes", "entities"])
+def test_a_test_from_elsewhere_counts_as_the_test_of_a_split_does(ds):
+    rows = split(ds, seed=0)
+    test = rows.filter(lambda r: r["split"] == "test").remove_columns("split")
+    learn = rows.filter(lambda r: r["split"] != "test")
+    a, b = effect(few, rows, seeds=2), effect(few, learn, seeds=2, test=test)
+    assert (a.scores_without, a.scores_with, a.test_rows) == (b.scores_without, b.scores_with, b.test_rows)
+    plain = learn.remove_columns("split")
+    c = effect(few, plain, seeds=2, test=test)   # without a split all rows are learnt from
+    assert c.changes["rows_in"] == len(learn) and c.test_rows == a.test_rows
+    whole = ledger([few], learn, seeds=2, test=test).whole
+    assert (whole.scores_with, whole.test_rows) == (b.scores_with, b.test_rows)
+
+
+def test_another_set_may_number_the_classes_in_another_order_but_not_have_others():
+    rows, other = reviews(200), reviews(120, seed=1)
+    other = fill_column(other, "uid", [f"v{i}" for i in range(120)])
+    other = other.map(lambda r: {"text": r["text"] + " elsewhere"})
+    names = [other.features["label"].names[y] for y in other["label"]]
+    turned = Dataset.from_dict({"uid": other["uid"], "text": other["text"], "label": names}).cast_column(
+        "label", ClassLabel(names=["good", "bad"]))
+    assert turned["label"][:] != other["label"][:]
+    same = effect(few, rows, seeds=2, test=turned)
+    assert same.scores_without == effect(few, rows, seeds=2, test=other).scores_without and same.scores_without[0] > 0.7
+    with pytest.raises(DataError, match="row v0.*class 'odd'.*bad, good"):
+        effect(few, rows, test=Dataset.from_dict(other.to_dict() | {"label": ["odd"] * 120}))
+
+
+@pytest.mark.parametrize("lean, said", [
+    (lambda r, i: {"uid": f"u{i}"}, "row u0.*among the rows to learn from"),
+    (lambda r, i: {"text": f"  {reviews(200)[0]['text']}" if i == 7 else r["text"]}, "row v7.*relative.*decontaminate"),
+    (lambda r, i: {"parent": "u3" if i == 5 else None}, "row v5.*relative"),
+], ids=["uid", "text", "parent"])
+def test_a_test_from_elsewhere_with_relatives_is_refused(lean, said):
+    other = reviews(60, seed=2).map(lambda r, i: {"uid": f"v{i}", "text": r["text"] + " elsewhere"}, with_indices=True)
+    other = fill_column(other, "parent", [None] * len(other)).map(lean, with_indices=True)
+    for rows in (reviews(200), fill_column(reviews(200), "parent", [None] * 200)):
+        with pytest.raises(LeakageError, match=said):
+            effect(few, rows, test=other)
+
+
+def test_a_test_from_elsewhere_beside_one_at_home_is_refused_and_so_is_one_without_truths():
+    other = reviews(60, seed=2).map(lambda r, i: {"uid": f"v{i}", "text": r["text"] + " elsewhere"}, with_indices=True)
+    with pytest.raises(DataError, match="a test of their own"):
+        effect(few, split(reviews(), seed=0), test=other)
+    with pytest.raises(DataError, match="'group': holds string in test= and int64 in the rows"):
+        effect(few, reviews().add_column("group", list(range(300))), test=other.add_column("group", ["shop"] * 60))
+    with pytest.raises(DataError, match="lack this column"):
+        effect(few, reviews(), test=other.remove_columns("label"))
+
+
 def test_a_step_that_labels_is_measured_and_its_labels_are_counted():
     whole = reviews(900)
     poor = hide_labels(split(whole, seed=0), keep=30)
@@ -219,6 +271,16 @@ def test_harm_is_seen_and_a_gain_too():
 
     mended = effect(repair, spoilt)
     assert mended.verdict == "helps" and mended.low > 0 and mended.fingerprint is None
+
+
+@pytest.mark.parametrize("ds, harm", [(reviews(120), flip(share=0.5)), (people(120), few())],
+                         ids=["classes", "entities"])
+def test_the_full_probe_trains_and_sees_harm(ds, harm, shallow):
+    options = dict(probe="full", seeds=2, model=shallow["en-small"], lr=1e-3, max_length=24)
+    hurt = effect(harm, ds, epochs=4, **options)
+    assert hurt.difference < -0.05 and hurt.probe == "full" and np.mean(hurt.scores_without) > 0.6
+    none = effect(nothing, ds, epochs=1, **options)
+    assert none.unchanged and (none.difference, none.low, none.high) == (0.0, 0.0, 0.0)
 
 
 def test_forgotten_entities_hurt():

@@ -31,6 +31,8 @@ def test_class_scores_are_scikit_learns():
         assert np.allclose(own, theirs.astype(float))
         for average in ("macro", "weighted"):
             assert ours[f"{average}_f1"] == pytest.approx(f1_score(gold, pred, average=average, zero_division=0))
+            both = precision_recall_fscore_support(gold, pred, average=average, zero_division=0)[:2]
+            assert [ours[f"{average}_{k}"] for k in ("precision", "recall")] == pytest.approx(both)
         assert ours["mcc"] == pytest.approx(matthews_corrcoef(gold, pred))
         assert ours["micro_f1"] == pytest.approx(ours["accuracy"]) == pytest.approx(np.mean(gold == pred))
 
@@ -73,6 +75,9 @@ def test_span_scores_are_seqevals_strict_ones():
         pred = [g if rng.random() < 0.3 else drawn_spans(rng, t) for g, t in zip(gold, TEXTS)]
         report, other = ner_metrics(gold, pred), seqeval_strict(gold, pred, TEXTS)
         assert {k: report[k] for k in other} == pytest.approx(other)
+        for how in ("macro", "weighted") if report.types else ():
+            other = seqeval_strict(gold, pred, TEXTS, average=how)
+            assert {k: report[f"{how}_{k}"] for k in other} == pytest.approx(other)
         found.append(report["f1"])
     assert min(found) == 0 and max(found) == 1 and 0.2 < np.mean(found) < 0.8   # all sorts of cases
 

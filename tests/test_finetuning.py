@@ -2,6 +2,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_tutor import finetuning
 from dataset_tutor.acquisition import load_sample
+from dataset_tutor.baselines import _prepare
 from dataset_tutor.cleaning import ner_zh, reviews_en
 from dataset_tutor.core import DataError, LeakageError
 from dataset_tutor.distribution import part, split
@@ -27,6 +30,7 @@ from dataset_tutor.finetuning import (
     _Balanced,
     _ByLength,
     _Collate,
+    _data_digest,
     _fingerprint,
     _last_checkpoint,
     _parameter_groups,
@@ -72,6 +76,38 @@ def test_a_real_tagger_learns_and_its_scores_are_those_of_its_predictions(tagger
 
 def test_the_best_epoch_is_kept_not_the_last(tagger):
     assert tagger.validation["f1"] == pytest.approx(max(e["validation"] for e in tagger.log), abs=1e-4)
+
+
+@pytest.mark.parametrize("patience, ran, best", [(0, 6, 6), (1, 3, 2), (2, 4, 2), (3, 5, 2)])
+def test_early_stopping_waits_so_many_epochs_and_takes_the_best(films, shallow, monkeypatch, patience, ran, best):
+    script, real = iter([0.5, 0.7, 0.6, 0.65, 0.7, 0.9]), finetuning._report   # as good as the best is no better
+
+    def told(*args):
+        report = real(*args)
+        report["macro_f1"] = next(script)
+        return report
+
+    monkeypatch.setattr(finetuning, "_report", told)
+    few = films.filter(lambda r, i: r["split"] != "train" or i % 4 == 0, with_indices=True)
+    run = finetune(few, model=shallow["en-small"], epochs=6, early_stopping=patience, max_length=16, **QUIET)
+    assert (len(run.log), run.notes["epochs"], run.notes["best_epoch"]) == (ran, ran, best)
+
+
+def test_a_saved_run_says_what_it_was_made_of(films, shallow, tmp_path):
+    few = films.filter(lambda r, i: r["split"] != "train" or i % 4 == 0, with_indices=True)
+    options = dict(model=shallow["en-small"], epochs=1, max_length=16, **QUIET)
+    one = finetune(few, seed=3, out=tmp_path / "one", **options)
+    about = json.loads((tmp_path / "one" / "run.json").read_text())
+    assert about["settings"]["seed"] == 3 and about["settings"]["lr"] == one.settings.lr
+    assert about["versions"]["torch"] == torch.__version__ and {"dataset-tutor", "transformers", "datasets"} <= \
+        about["versions"].keys()
+    other = finetune(few, seed=4, **options)
+    assert other.data == one.data == load_run(tmp_path / "one", device="cpu").data == about["data"]
+    assert other.fingerprint != one.fingerprint
+    kept = _prepare(few, None)[1:]
+    for change in ({"text": "another"}, {"label": 1 - few[0]["label"]}, {"split": "validation"}):
+        rows = few.map(lambda r, i, new=change: new if i == 0 else {}, with_indices=True)
+        assert _data_digest(*_prepare(rows, None)[1:]) != _data_digest(*kept) == one.data
 
 
 def test_saved_loaded_and_plain(tagger, tmp_path, news):
@@ -392,6 +428,15 @@ def test_compiled_steps_make_the_same_model(films, shallow, tmp_path):
     again = load_run(compiled.save(tmp_path / "run"), device="cpu")
     assert [p["label"] for p in again.predict(films["text"][:9])] == [
         p["label"] for p in compiled.predict(films["text"][:9])]
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_compiled_steps_on_a_processor(films, shallow):
+    "By the default backend, which writes C++"
+    few = films.filter(lambda r, i: r["split"] != "train" or i % 4 == 0, with_indices=True)
+    options = dict(model=shallow["en-small"], epochs=1, seed=0, max_length=16, dtype="float32", **QUIET)
+    plain, compiled = finetune(few, **options), finetune(few, compile=True, **options)
+    assert compiled.log[0]["loss"] == pytest.approx(plain.log[0]["loss"], abs=1e-3)
 
 
 def logits_and_labels(seed=0, rows=40, classes=5):

@@ -1,15 +1,26 @@
 """Models: the reader on bytes made here, the folders it leads to, vectors that do not depend on their neighbours."""
+import contextlib
 import os
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dataset_tutor import models
 from dataset_tutor.core import DataError
-from dataset_tutor.models import MODELS, embed, embed_tokens, load_pretrained, model_dir, pick_dtype, read_tf_checkpoint
+from dataset_tutor.models import (
+    MODELS,
+    embed,
+    embed_tokens,
+    load_pretrained,
+    model_dir,
+    pick_device,
+    pick_dtype,
+    read_tf_checkpoint,
+)
 
 
 def varint(n: int) -> bytes:
@@ -159,6 +170,19 @@ def test_number_format_follows_the_processor(monkeypatch):
     for flags, dtype in (({"avx512f"}, "float32"), ({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16")):
         monkeypatch.setattr(models, "_cpu_flags", lambda f=flags: f)
         assert pick_dtype("cpu") == dtype
+
+
+@pytest.mark.parametrize("cuda, mps, first", [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_the_device_is_the_best_that_is_there(monkeypatch, cuda, mps, first):
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: cuda),
+                            backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps)))
+    monkeypatch.setattr(models, "need", lambda *names: [torch])
+    assert pick_device() == first and pick_device("cpu") == "cpu"
+    if first == "mps":
+        assert pick_dtype() == pick_dtype("mps") == "float32"   # mixed precision there is not what it is elsewhere
+    for name, there in (("cuda:1", cuda), ("mps", mps)):
+        with contextlib.nullcontext() if there else pytest.raises(DataError, match=f"no device '{name}' here"):
+            assert pick_device(name) == name
 
 
 def test_import_is_light_and_a_missing_library_names_the_extra():
