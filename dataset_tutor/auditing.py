@@ -257,7 +257,8 @@ def _length_shift(a: list, b: list) -> dict:
 def _mentions(ds: Dataset, text: str) -> list[tuple[str, str]]:
     "All mentions as (normal form of the words, type)."
     plain = ds.with_format(None)
-    return [(text_key(t[s["start"]:s["end"]]), s["label"]) for t, row in zip(plain[text], plain["spans"]) for s in row]
+    return [(text_key(t[s["start"]:s["end"]]), s["label"]) for t, row in zip(plain[text], plain["spans"])
+            for s in row or ()]
 
 
 def _entity_table(parts: dict, text: str) -> pd.DataFrame:

@@ -955,7 +955,7 @@ def _wanted(ds: Dataset, train: list[int], target, label: str) -> dict[int, int]
     if label not in ds.column_names:
         raise DataError("a target needs classes", label, fix="leave target out, or name label=")
     names, values = getattr(ds.features[label], "names", None), ds.with_format(None)[label][:]
-    have = Counter(values[i] for i in train)
+    have = Counter(values[i] for i in train if values[i] is not None and values[i] != -1)
     if target == "balance":
         return {c: max(have.values()) - n for c, n in have.items()}
     if not isinstance(target, Mapping):
@@ -1005,7 +1005,7 @@ class _Maker:
             self.count["unchanged"] += 1
         elif uid in self.taken or (not exact and key in self.known):
             self.count["duplicates"] += 1
-        elif move_spans(self.spans[i], edits)[1]:
+        elif move_spans(self.spans[i], edits, self.texts[i])[1]:
             self.count["lost_a_span"] += 1
         else:
             self.known.add(key)

@@ -125,7 +125,7 @@ def _fails(check: Check, before, after, old: str, new: str, wanted: Sequence[dic
     if isinstance(after, list):
         if check.kind == "minimum":
             return not _span_keys(wanted) <= _span_keys(after)
-        moved, lost = move_spans(before, new.edits if isinstance(new, Edited) else diff_edits(old, new))
+        moved, lost = move_spans(before, new.edits if isinstance(new, Edited) else diff_edits(old, new), old)
         return not lost and _span_keys(moved) != _span_keys(after)
     if check.kind == "minimum":
         return after["label"] != check.label

@@ -201,14 +201,17 @@ PLACEHOLDERS = ("nan", "null", "none", "n/a", "na", "nil", "-", "--", "?", "无"
 def drop_missing(
     text,
     label="",
+    spans=(),
     *,
     placeholders: Sequence[str] = PLACEHOLDERS,  # texts that stand for nothing, in lower case
 ) -> str | None:
-    "Drop rows whose text is missing, empty or a placeholder, or whose label is missing (None or -1)."
+    "Drop rows whose text is missing, empty or a placeholder, or whose label (None or -1) or spans (None) are missing."
     if text is None or not text.strip():
         return "the text is missing" if text is None else "the text is empty"
     if text.strip().casefold() in placeholders:
         return f"the text is a placeholder: {text.strip()}"
+    if spans is None:
+        return "the spans are missing"
     return "the label is missing" if label is None or label == -1 else None
 
 # %% ../nbs/20_cleaning.ipynb #541cb06b
@@ -231,6 +234,8 @@ def text_key(
 # %% ../nbs/20_cleaning.ipynb #88541cd3
 def _label_column(ds: Dataset, label: str) -> str | None:
     "Where the truth of a row stands: its label column, its spans, or nowhere."
+    if label != "label" and label not in ds.column_names:  # somebody named it
+        raise DataError("there is no such column", label, fix=f"one of {', '.join(ds.column_names)}")
     return next((c for c in (label, "spans") if c in ds.column_names), None)
 
 
@@ -241,7 +246,7 @@ def _labels(ds: Dataset, label: str, text: str) -> list:
         return [None] * len(ds)
     if column == label:
         return plain[column][:]
-    return [_entities(t or "", spans) for t, spans in zip(plain[text], plain[column])]
+    return [None if s is None else _entities(t or "", s) for t, s in zip(plain[text], plain[column])]
 
 
 def _entities(text: str, spans: list[dict]) -> str:

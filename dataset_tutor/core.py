@@ -251,7 +251,7 @@ def apply_edits(
 
 # %% ../nbs/00_core.ipynb #bf9719c9
 def _move(position: int, edits: _Sorted, is_end: bool) -> int | None:
-    "The new place of a span's border, or None where it fell inside a replacement of another length."
+    "The new place of a span's border; None where another length, or nothing in place of letters, was put across it."
     n = bisect_left(edits.starts, position)
     while not is_end and n < len(edits.starts) and edits.starts[n] == edits.ends[n] == position:
         n += 1  # inserted right before the span
@@ -262,24 +262,34 @@ def _move(position: int, edits: _Sorted, is_end: bool) -> int | None:
     shift -= length - (end - start)
     if length == end - start:
         return position + shift
-    return None if length else start + shift  # deleted: the border slides to where the deletion was
+    if length or edits.letters(*((start, position) if is_end else (position, end))):
+        return None
+    return start + shift  # blanks and signs went: the border slides to where they were
 
 
 class _Sorted:
     "Edits as columns, with the shift behind each, so that the one at a position is found by halving."
 
-    def __init__(self, edits: Sequence[Edit]):
+    def __init__(self, edits: Sequence[Edit], text: str | None = None):
         self.starts, self.ends = [e[0] for e in edits], [e[1] for e in edits]
         self.lengths = [len(e[2]) for e in edits]
         self.shifts = list(accumulate(n - (e - s) for s, e, n in zip(self.starts, self.ends, self.lengths)))
+        self.text, self._letters = text, None
+
+    def letters(self, start: int, end: int) -> bool:
+        "Whether this part of the old text holds letters or digits, or may do so, where the text is not known."
+        if self._letters is None and self.text is not None:  # counted once: many borders can lie in one deletion
+            self._letters = [0, *accumulate(map(str.isalnum, self.text))]
+        return self.text is None or self._letters[start] < self._letters[end]
 
 
 def move_spans(
     spans: Iterable[dict],  # {start, end, label} in characters of the old text
     edits: Sequence[Edit],  # how the text changed, from `diff_edits` or an `Edited` text
+    text: str | None = None,  # the old text, so that a border may slide over blanks; None: it never slides
 ) -> tuple[list[dict], list[dict]]:  # spans in characters of the new text; old spans that did not survive
     "Carry spans through an edit of their text. A span is moved exactly or returned as lost, never silently shifted."
-    moved, lost, edits = [], [], _Sorted(edits)
+    moved, lost, edits = [], [], _Sorted(edits, text)
     for span in spans:
         start, end = _move(span["start"], edits, False), _move(span["end"], edits, True)
         if start is None or end is None or start >= end:
@@ -363,7 +373,8 @@ def records(
 
 def _written(ds) -> list[Record]:
     "The records as they stand in the description, whatever a stream has counted since."
-    lines = [x[len(_MARK) :] for x in (ds.info.description or "").splitlines() if x.startswith(_MARK)]
+    # not splitlines: it also ends lines at signs such as U+2028, which JSON leaves as they are
+    lines = [x[len(_MARK) :] for x in (ds.info.description or "").split("\n") if x.startswith(_MARK)]
     found: dict[str, Record] = {}
     for r in (Record(**json.loads(x)) for x in lines):
         found.setdefault(r.id, r)
@@ -375,10 +386,10 @@ def _with_records(ds, new: list[Record]):
     import copy
 
     out, info = copy.copy(ds), ds.info.copy()
-    words = [x for x in (info.description or "").splitlines() if not x.startswith(_MARK)]
+    words = [x for x in (info.description or "").split("\n") if not x.startswith(_MARK)]
     lines = [_MARK + json.dumps(asdict(r), ensure_ascii=False, default=str) for r in new]
-    info.description = "\n".join(words + lines)
-    out._info = info
+    info.description = "\n".join([*(words if info.description else []), *lines])
+    out.__dict__ = vars(out) | {"_info": info}  # a dict of its own: the copy of a stream shares the original's
     return out
 
 # %% ../nbs/00_core.ipynb #9e531fe8
@@ -605,6 +616,11 @@ class Verb:
         names = [p.name for p in inspect.signature(self.fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
         return {k: v for k, v in params.items() if k in names}
 
+    def _default(self, name: str):
+        "The default of an option; None where there is none."
+        found = inspect.signature(self.fn).parameters.get(name)
+        return None if found is None or found.default is inspect.Parameter.empty else found.default
+
     def told(self, params: dict) -> dict:
         "The options that may be written down."
         return {k: v for k, v in params.items() if k not in self.secret}
@@ -620,7 +636,8 @@ class Verb:
 
     def run(self, ds: Dataset, **params) -> Dataset:
         "Apply to a data set and record what happened."
-        _need_columns(ds, ["uid"])
+        text = params.get("text", self._default("text"))
+        _need_columns(ds, ["uid", *([text] if isinstance(text, str) else [])])
         began = time.perf_counter()
         out = self.fn(ds, **params)
         out, reasons, notes = out if isinstance(out, tuple) else (out, {}, {})
@@ -689,7 +706,7 @@ def _edit_batch(fn: Callable[[str], str], text: str, spans: str, batch: dict) ->
     for i, (a, b) in enumerate(zip(old, new)):
         if a == b or not batch[spans][i]:
             continue
-        out[spans][i], lost = move_spans(batch[spans][i], getattr(b, "edits", None) or diff_edits(a, b))
+        out[spans][i], lost = move_spans(batch[spans][i], getattr(b, "edits", None) or diff_edits(a, b), a)
         if lost:
             names = ", ".join(f"{a[s['start'] : s['end']]!r} {s['label']}" for s in lost)
             out["_note"][i] = f"span lost: {names}"
@@ -1005,8 +1022,11 @@ def write_rows(
 
 
 def _write_jsonl(ds, part: Path, batch_size: int):
+    classes = {c: f.names for c, f in (ds.features or {}).items() if hasattr(f, "names")}
     with part.open("w", encoding="utf-8", newline="\n") as f:
         for batch in ds.with_format(None).iter(batch_size):
+            for c, names in classes.items():  # by name: outside of Parquet a number says nothing
+                batch[c] = [None if v is None or v < 0 else names[v] for v in batch[c]]
             for row in zip(*batch.values()):
                 f.write(json.dumps(dict(zip(batch, row)), ensure_ascii=False, default=str) + "\n")
 

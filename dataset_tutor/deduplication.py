@@ -816,7 +816,7 @@ def _without(ds: Dataset, text: str, edits: list[list[Edit]], notes: dict) -> tu
     reasons = {}
     if "spans" in ds.column_names:
         plain = ds.with_format(None)
-        lost = [move_spans(spans, e)[1] for spans, e in zip(plain["spans"], edits)]
+        lost = [move_spans(s or (), e, t)[1] for s, e, t in zip(plain["spans"], edits, plain[text])]
         reasons = {u: f"{len(gone)} spans stood in removed text" for u, gone in zip(plain["uid"], lost) if gone}
     notes |= {"rows_edited": sum(map(bool, edits)), "rows_with_lost_spans": len(reasons)}
     return _edited(ds, text, edits, {}), reasons, notes

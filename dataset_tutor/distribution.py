@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cleaning import text_key
-from .core import DataError, LeakageError, pick_rows, step
+from .core import DataError, LeakageError, fill_column, pick_rows, step
 from .deduplication import UnionFind
 
 # %% auto #0
-__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'training_rows', 'part', 'fit_on_train', 'folds',
-           'take_fold']
+__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'training_rows', 'part', 'fit_on_train', 'hold_out',
+           'folds', 'take_fold']
 
 # %% ../nbs/29_distribution.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 # %% ../nbs/29_distribution.ipynb #78f43852
 def families(
     ds: Dataset,
-    text: str = "text",
+    text: str | None = "text",  # the column whose copies belong together; None: these rows have no text
     group: str | Sequence[str] | None = "group",  # columns whose equal values belong together; None to ignore them
 ) -> np.ndarray:  # per row the number of the first row of its family
     "Which rows are relatives: same text, same group, parent and child, siblings, and their relatives."
+    if text is not None and text not in ds.column_names:
+        raise DataError("there is no such column, so copies of a text would not be noticed", text,
+                        fix=f"name the column by text=, one of {', '.join(ds.column_names)}; None if rows have no text")
     union, plain = UnionFind(len(ds)), ds.with_format(None)
     for column, key in ((text, text_key), *((g, None) for g in _group_columns(ds, group))):
-        if column not in ds.column_names:
+        if column is None:
             continue
         first: dict = {}
         for i, v in enumerate(plain[column][:]):
@@ -69,7 +72,7 @@ def strata(
         raise DataError("there is no such column to stratify by", by, fix=f"use one of {', '.join(ds.column_names)}")
     values = ds.with_format(None)[by][:]
     if by == "spans":
-        kinds = [{s["label"] for s in row} for row in values]
+        kinds = [{s["label"] for s in row or ()} for row in values]
         count = Counter(k for row in kinds for k in row)
         values = [min(row, key=lambda k: (count[k], k)) if row else "" for row in kinds]
     return np.unique([str(v) for v in values], return_inverse=True)[1]
@@ -132,7 +135,7 @@ def split(
     group: str | Sequence[str] | None = "group",  # rows with the same value in such a column stay together
     time: str | None = None,  # a column that says when: the newest rows become the test; nothing is stratified
     strict: bool = True,  # False: take the nearest possible split where the wish cannot be met
-    text: str = "text",
+    text: str | None = "text",
     seed: int = 0,
 ) -> Dataset:
     """Fill the column `split`; relatives (see `families`) stay on one side.
@@ -349,7 +352,7 @@ def _by_time(ds, time: str, by, family: np.ndarray, wish: np.ndarray, strict: bo
 # %% ../nbs/29_distribution.ipynb #1d25c679
 def leaks(
     ds: Dataset,  # rows with `split`
-    text: str = "text",
+    text: str | None = "text",
     group: str | Sequence[str] | None = "group",
 ) -> list[list[int]]:  # row numbers of every family that stands in more than one part
     "Families of relatives that a split tears apart."
@@ -362,7 +365,7 @@ def leaks(
 def require_split(
     ds: Dataset,
     parts: Sequence[str] = SPLITS,  # parts that must have rows
-    text: str = "text",
+    text: str | None = "text",
     group: str | Sequence[str] | None = "group",
 ) -> Dataset:  # `ds` itself
     "Let `ds` pass if it has a complete split without leaks; raise `LeakageError` otherwise."
@@ -390,7 +393,7 @@ def require_split(
 
 def training_rows(
     ds: Dataset,
-    text: str = "text",
+    text: str | None = "text",
 ) -> np.ndarray:  # row numbers
     "Where the training rows are, once the split has passed `require_split`."
     parts = require_split(ds, ("train",), text).with_format(None)["split"][:]
@@ -425,6 +428,33 @@ def fit_on_train(
     table = train[x][:] if isinstance(x, str) else np.stack([np.array(train[c][:], dtype=float) for c in x], axis=1)
     return estimator.fit(table, train[y][:]) if y else estimator.fit(table)
 
+# %% ../nbs/29_distribution.ipynb #29e1d002
+@step
+def hold_out(
+    ds: Dataset,  # with a `split` that has no validation rows
+    *,
+    share: float = 0.1,  # of the training rows
+    stratify: str | Sequence[str] | None = "auto",
+    group: str | Sequence[str] | None = "group",
+    strict: bool = True,  # False: take the nearest possible share where the wish cannot be met
+    text: str | None = "text",
+    seed: int = 0,
+) -> Dataset:
+    "Make some training rows, whole families of them, validation rows; the test stays what it is. See `split`."
+    if not 0 < share < 1:
+        raise DataError(f"share={share} is no part of the rows", fix="for example share=0.1")
+    require_split(ds, ("train",), text, group)
+    parts = ds.with_format(None)["split"][:]
+    if "validation" in parts:
+        raise DataError("there are validation rows already", "split", fix="use them, or make them training rows first")
+    at = np.flatnonzero(np.array(parts) == "train")
+    rows = pick_rows(ds, at)
+    side = _deal(rows, families(rows, text, group), stratify, np.array([1 - share, share]), np.random.default_rng(seed),
+                 ("train", "validation"), strict)
+    for i in at[side == 1].tolist():
+        parts[i] = "validation"
+    return fill_column(ds, "split", parts), {}, {"rows_held_out": int(side.sum())}
+
 # %% ../nbs/29_distribution.ipynb #68a5dddb
 @step
 def folds(
@@ -435,7 +465,7 @@ def folds(
     group: str | Sequence[str] | None = "group",
     strict: bool = True,  # False: take the nearest possible folds where the wish cannot be met
     column: str = "fold",  # the column to fill
-    text: str = "text",
+    text: str | None = "text",
     seed: int = 0,
 ) -> Dataset:
     "Number the training rows (all, if there is no split) from 0 to k - 1; relatives share a fold. See `split`."

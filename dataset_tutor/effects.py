@@ -37,7 +37,7 @@ from dataset_tutor.core import (
     read_column,
     write_whole,
 )
-from .distribution import families, split
+from .distribution import families, hold_out, split
 from .evaluation import Interval, Report, classification_metrics, ner_metrics
 from .models import default_encoder, embed, embed_tokens, need
 from .tagging import tags_to_spans, word_tags
@@ -202,7 +202,8 @@ def _with_validation(ds: Dataset, task: str) -> Dataset:
     "A tenth of the rows for validation where they are not split; the others are to be trained on."
     if "split" in ds.column_names:
         return ds
-    dealt = split(_usable(ds, task), sizes=(0.8, 0.1, 0.1), seed=0).with_format(None)
+    known = fill_column(ok := _usable(ds, task), "split", ["train"] * len(ok))
+    dealt = hold_out(known, strict=False).with_format(None)
     held = {u for u, p in zip(dealt["uid"][:], dealt["split"][:]) if p == "validation"}
     return fill_column(ds, "split", ["validation" if u in held else "train" for u in ds.with_format(None)["uid"][:]])
 
@@ -683,7 +684,7 @@ def _test_truth(test: Dataset, texts: list[str], task: str) -> list:
         return _truths(test, task)
     out = []
     for old, new, spans in zip(test.with_format(None)["text"][:], texts, test.with_format(None)["spans"][:]):
-        moved, lost = move_spans(spans, diff_edits(old, new)) if old != new else (spans, [])
+        moved, lost = move_spans(spans, diff_edits(old, new), old) if old != new else (spans, [])
         nowhere = [{**s, "start": -1 - i, "end": -1 - i} for i, s in enumerate(lost)]  # can never be found
         out.append([*moved, *nowhere])
     return out

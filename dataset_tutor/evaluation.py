@@ -284,14 +284,16 @@ class ClassificationReport(Report):
 # %% ../nbs/68_evaluation.ipynb #8220e5b7
 def _label_ids(values: Sequence, names: list[str], what: str) -> np.ndarray:
     "Labels as positions in `names`."
-    at = {n: i for i, n in enumerate(names)} | {i: i for i in range(len(names))}
+    at = {n: i for i, n in enumerate(names)}
+    if not any(isinstance(n, (int, np.integer)) for n in names):  # else a number is a name, as it is of stars
+        at |= {i: i for i in range(len(names))}
     try:
         return np.array([at[v.item() if hasattr(v, "item") else v] for v in values], int)
     except KeyError as e:
         raise DataError(f"{what} label {e.args[0]!r} is none of {', '.join(map(str, names))}", "label",
                         fix="give all class names, in the order of their numbers") from None
 
-def classification_metrics(gold: Sequence, # true labels: names, or positions in `names`
+def classification_metrics(gold: Sequence, # true labels: names, or positions in `names` where those are no numbers
                            pred: Sequence, # predicted labels, likewise
                            names: Sequence[str] = None, # class names by number; None: those that occur
                            ) -> ClassificationReport:
@@ -306,4 +308,4 @@ def classification_metrics(gold: Sequence, # true labels: names, or positions in
         kinds = sorted(set(gold) | set(pred), key=str)
         gold, pred, names = [kinds.index(v) for v in gold], [kinds.index(v) for v in pred], [str(k) for k in kinds]
     return ClassificationReport(_label_ids(gold, list(names), "true"), _label_ids(pred, list(names), "predicted"),
-                                list(names))
+                                [str(n) for n in names])

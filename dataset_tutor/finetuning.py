@@ -283,7 +283,7 @@ def load_run(folder: str | Path, # what `Run.save` or `finetune(out=...)` wrote
     folder = Path(folder)
     try:
         about = json.loads((folder/"run.json").read_text(encoding="utf-8"))
-        lines = (folder/"predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder/"predictions.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")  # not at U+2028
         task, names = about["task"], about["names"]
         kept = {k: about[k] for k in ("log", "seconds", "notes", "fingerprint", "versions")}
         kept["data"] = about.get("data", "")   # younger than runs that exist
@@ -735,6 +735,8 @@ def _settings(task: str, texts: Sequence[str], model, device: str, seed: int, gi
     if unknown := set(values) - set(Settings.__dataclass_fields__):
         raise DataError(f"finetune knows no option {sorted(unknown)[0]!r}",
                         fix=f"one of {', '.join(Settings.__dataclass_fields__)}; Trainer's own go into trainer={{...}}")
+    if bad := next((k for k in ("epochs", "lr", "batch_size", "max_length") if not values[k] > 0), None):
+        raise DataError(f"{bad}={values[bad]} trains nothing", fix=f"a positive {bad}, or None for the usual one")
     values.setdefault("dtype", pick_dtype(device))
     known = ("float32", "bfloat16", "float16") if device.startswith("cuda") else ("float32", "bfloat16")
     if values["dtype"] not in known:

@@ -713,7 +713,7 @@ def _draft_spans(ds: Dataset, examples: int) -> Iterator[Label]:
         return
     words, rows, plain = {}, {}, ds.with_format(None)
     for text, spans in zip(plain["text"], plain["spans"]):
-        for s in spans:
+        for s in spans or ():
             key = text[s["start"] : s["end"]]
             words.setdefault(key, Counter())[s["label"]] += 1
             if len(text) < len(rows.get((key, s["label"]), (text + "x",))[0]):

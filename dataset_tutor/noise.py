@@ -261,7 +261,7 @@ def _edited(ds: Dataset, text: str, edits: list[list[Edit]], new: dict[str, tupl
     values = {text: [None if t is None else str(Edited(t, e)) for t, e in zip(plain[text], edits)]}
     values |= {c: v for c, (v, _) in new.items()}
     if "spans" in ds.features:
-        values["spans"] = [move_spans(s, e)[0] for s, e in zip(plain["spans"], edits)]
+        values["spans"] = [s and move_spans(s, e, t)[0] for s, e, t in zip(plain["spans"], edits, plain[text])]
     info = ds.info.copy()
     info.features = Features(ds.features | {c: f for c, (_, f) in new.items()})
     return Dataset.from_dict(plain.to_dict() | values, info=info)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import shlex
 import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,8 @@ import numpy as np
 from .acquisition import SAMPLES, load, samples
 from .assets import ASSETS, fetch
 from .cleaning import RECIPES
-from .core import DataError, history, show_progress, step, write_rows
-from .distribution import SPLITS, part, split
+from .core import DataError, dropped, history, show_progress, step, write_rows
+from .distribution import SPLITS, hold_out, part, split
 from .recipes import read_recipe, suggest, write_recipe
 from .reporting import data_card, html_table, page, rows_section
 from .tagging import cut_offsets, spans_to_tags, tokenize, words
@@ -64,7 +66,10 @@ def take_and_split(
     rows: int | None = None,  # None: as `AUTO_PARTS` says; else split 70/15/15: so many rows, or 0 for all
     seed: int = 0,
 ) -> Dataset:
-    "The rows that a run uses, split."
+    "The rows that a run uses, split. A `split` that came with the rows is kept, and what it lacks is held out."
+    if "split" in ds.column_names:
+        taken = take_rows(ds, rows=min(len(ds), sum(AUTO_PARTS[task]) if rows is None else rows or len(ds)), seed=seed)
+        return taken if "validation" in taken.with_format(None)["split"][:] else hold_out(taken, seed=seed)
     if rows is not None or sum(AUTO_PARTS[task]) > len(ds):
         return split(take_rows(ds, rows=rows or len(ds), seed=seed), seed=seed)
     wanted = sum(AUTO_PARTS[task])
@@ -79,7 +84,11 @@ def _load(source, task, lang, columns: dict, say: Callable) -> Dataset:
     if str(source) in SAMPLES and columns:
         raise DataError("the columns of a sample are known", min(columns), fix="leave out text, label and spans")
     say(f"loading {source}")
-    return load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
+    ds = load(source, task=task, lang=lang, **columns, **SAMPLE_OPTIONS.get(str(source), {}))
+    if len(gone := dropped(ds)):
+        (why, n), *others = Counter(gone["reason"]).most_common()
+        say(f"left out {len(gone):,} lines that could not be read: {why}" + (f" ({n:,}), ..." if others else ""))
+    return ds
 
 
 def _prepare(source, task, lang, rows, seed, columns: dict, say: Callable, recipe=None) -> tuple[Dataset, str, str]:
@@ -152,8 +161,18 @@ def _write_data(ds: Dataset, folder: Path, task: str):
             write_conll(rows, folder / f"{name}.conll")
 
 
+def _finite(value):
+    "The value with None for numbers that JSON does not have."
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write_json(value, path: Path):
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=1, default=str, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 # %% ../nbs/90_pipeline.ipynb #e65fef37
 METRIC = {"classification": "accuracy", "ner": "f1"}
@@ -300,6 +319,8 @@ def run(
     up again by the same call.
     """
     began, name = time.perf_counter(), Path(source).name
+    asked = dict(seed=seed, rows=rows, recipe=recipe and Path(recipe).name, task=task, lang=lang, model=model,
+                 epochs=epochs, **columns)
     out = Path(out) if out else Path("runs") / f"{name}-{seed}"
     if out.exists() and any(out.iterdir()) and not force:
         raise DataError(
@@ -313,8 +334,8 @@ def run(
     say("writing data, card and report")
     _write_data(ds, work / "data", task)
     _write_json(m, work / "metrics.json")
-    _write_json(history(ds).to_pandas().to_dict(orient="records"), work / "history.json")
-    (work / "README.md").write_text(_card(ds, source, name, task, lang, rows, recipe, m), encoding="utf-8")
+    _write_json([{k: v for k, v in asdict(r).items() if k != "trail"} for r in history(ds)], work / "history.json")
+    (work / "README.md").write_text(_card(ds, source, name, task, lang, asked, m), encoding="utf-8")
     (work / "report.html").write_text(_report(m, ds, fitted, base, f"{name}, seed {seed}"), encoding="utf-8")
     _move(work, out)
     return Result(out, ds, fitted, base, m)
@@ -347,7 +368,7 @@ def _move(work: Path, out: Path):
     os.replace(work, out)
 
 
-def _card(ds: Dataset, source, name: str, task: str, lang: str, rows, recipe, m: dict) -> str:
+def _card(ds: Dataset, source, name: str, task: str, lang: str, asked: dict, m: dict) -> str:
     known = SAMPLES.get(str(source))
     about = (
         f"Origin: {ASSETS[known.asset].requirement} on the Python package index, {known.what}."
@@ -356,8 +377,8 @@ def _card(ds: Dataset, source, name: str, task: str, lang: str, rows, recipe, m:
     )
     licence = ASSETS[known.asset].licence.lower() if known else "unknown"
     files = {p: f"data/{p}.parquet" for p in SPLITS}
-    wishes = {"seed": m["seed"], "rows": rows, "recipe": recipe and Path(recipe).name}
-    command = " ".join([f"dataset-tutor run {name}", *(f"--{k} {v}" for k, v in wishes.items() if v is not None)])
+    wishes = [x for k, v in asked.items() if v is not None for x in (f"--{k}", str(v))]
+    command = shlex.join(["dataset-tutor", "run", name, *wishes])
     return data_card(ds, name, task, lang, licence, files, f"{about}\n\n{_verdict(m)}", command)
 
 # %% ../nbs/90_pipeline.ipynb #479325d9

@@ -83,7 +83,7 @@ def profile(
         more = {}
     else:
         found = [(i, s["label"], (plain_text or "")[s["start"]:s["end"]])
-                 for i, (plain_text, spans) in enumerate(zip(plain[text][:], plain["spans"][:])) for s in spans]
+                 for i, (plain_text, spans) in enumerate(zip(plain[text][:], plain["spans"][:])) for s in spans or ()]
         if not found:
             raise DataError("no row has an entity", "spans", fix="annotate some, or look at what a step lost")
         row, kind = np.array([i for i, _, _ in found]), [k for _, k, _ in found]

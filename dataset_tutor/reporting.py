@@ -64,14 +64,14 @@ def _table(head: Sequence[str], body: Iterable[Sequence]) -> list[str]:
 
 def label_counts(
     ds: Dataset,  # rows with `split`, and with `label` or `spans`
-) -> dict[str, Counter]:  # part -> class or entity type -> count
+) -> dict[str, Counter]:  # part -> class or entity type -> count; (none): rows without a label
     "How often each class or entity type occurs in each part."
     plain, counts = ds.with_format(None), {}
     if "label" in ds.column_names:
         names = getattr(ds.features["label"], "names", None)
-        values = [[names[v] if names else str(v)] for v in plain["label"]]
+        values = [["(none)" if v is None or names and v < 0 else names[v] if names else str(v)] for v in plain["label"]]
     else:
-        values = [[s["label"] for s in row] for row in plain["spans"]]
+        values = [[s["label"] for s in row or ()] for row in plain["spans"]]
     for part, row in zip(plain["split"], values):
         counts.setdefault(part, Counter()).update(row)
     return counts
@@ -109,7 +109,7 @@ def data_card(
     )
     lines += [
         "",
-        f"{len(gone)} rows were dropped on the way; `history.json` and the Parquet files hold each with its reason.",
+        f"{len(gone)} rows were dropped on the way; `dropped(read_rows(file))` lists each from a Parquet file, with its reason.",
     ]
     if command:
         lines += ["", "## How to make it again", "", f"```\n{command}\n```"]

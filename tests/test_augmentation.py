@@ -283,6 +283,12 @@ def test_again_gives_others_and_children_have_no_children():
     assert all(r["parent"] in originals for r in grown)
 
 
+def test_rows_without_a_label_are_no_class_to_balance():
+    ds = reviews(200).map(lambda r, i: {"label": None if i % 2 else r["label"]}, with_indices=True)
+    made = [r for r in augment(ds, ["random_swap"], target="balance", seed=0) if r["op"]]
+    assert made and all(r["label"] is not None for r in made)
+
+
 def test_a_target_is_met_or_what_is_missing_is_told():
     ds = reviews(300)
     out = augment(ds, ["random_swap", "random_deletion"], target={"negative": 300, "positive": 10}, seed=0)

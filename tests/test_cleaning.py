@@ -17,12 +17,13 @@ from dataset_tutor.cleaning import (
     drop_duplicates,
     drop_invisible,
     drop_missing,
+    ner_en,
     normalize_unicode,
     normalize_whitespace,
     repair_gbk,
     text_key,
 )
-from dataset_tutor.core import DataError, add_uids, dropped, history
+from dataset_tutor.core import DataError, add_uids, dropped, history, story
 from tests.test_core import texts
 
 SAMPLES = {
@@ -189,3 +190,22 @@ def test_a_recipe_takes_one_list():
     assert Recipe([]).steps == []
     with pytest.raises(DataError, match="not a configured step"):
         Recipe([drop_missing])
+
+
+def test_spans_that_nobody_has_given_are_no_truth_and_no_error():
+    marked = [dict(start=0, end=3, label="PER")]
+    ds = Dataset.from_list([dict(uid=u, text=t, spans=s) for u, t, s in (
+        ("1", "Ann lives  here", marked), ("2", "ann lives here", None), ("3", "Bob left", None))])
+    clean = normalize_whitespace(ds)
+    assert [r["spans"] for r in clean] == [marked, None, None]
+    assert drop_duplicates(clean)["uid"][:] == ["1", "2", "3"]      # as with a class and none
+    assert drop_missing(ds)["uid"][:] == ["1"] and "the spans are missing" in repr(story(drop_missing(ds), "3"))
+    assert ner_en()(ds)["uid"][:] == ["1"]
+
+
+def test_a_label_column_that_was_named_must_be_there():
+    ds = Dataset.from_list([dict(uid="1", text="a", sentiment="pos"), dict(uid="2", text="a", sentiment="neg")])
+    with pytest.raises(DataError, match="'lable'.*sentiment"):
+        drop_duplicates(ds, label="lable")
+    with pytest.raises(DataError, match="'review'.*sentiment"):
+        drop_duplicates(ds, text="review")

@@ -297,13 +297,45 @@ def test_borders_move_as_counting_one_by_one_says(row, wishes):
             if position < start or (position == start and (start < end or is_end)):
                 break
             if position < end:
-                return position + shift if len(new) == end - start else None if new else start + shift
+                if len(new) == end - start:
+                    return position + shift
+                gone = text[start:position] if is_end else text[position:end]
+                return None if new or any(c.isalnum() for c in gone) else start + shift
             shift += len(new) - (end - start)
         return position + shift
 
-    columns = core._Sorted(edits)
+    columns = core._Sorted(edits, text)
     for p in range(len(text) + 1):
         assert [core._move(p, columns, e) for e in (False, True)] == [slow(p, e) for e in (False, True)]
+
+
+def test_signs_that_end_lines_elsewhere_end_none_in_a_history():
+    ds = Dataset.from_list([dict(uid="1", text="a\u2028b\u0085c\x0cd")])
+    ds.info.description = "one\n\nof two paragraphs\u2028or three"
+    out = _upper(ds)
+    assert [r.op for r in history(out)] == ["_upper"] and story(out, "1")
+    assert out.info.description.startswith(ds.info.description + "\n")
+
+
+def test_a_step_on_a_stream_leaves_the_streams_own_history_alone():
+    rows = Dataset.from_list([dict(uid=str(i), text=f"a  {i}") for i in range(3)]).to_iterable_dataset()
+    one, two = _upper(rows), _upper(rows, times=2)
+    assert [[r.params.get("times") for r in core.records(d)] for d in (rows, one, two)] == [[], [None], [2]]
+
+
+def test_a_span_that_is_cut_in_two_is_lost_and_one_that_loses_blanks_is_not():
+    @core.mapper
+    def _front(text, *, most=16):
+        return text[:most]
+
+    text = "Ann lives in Paris now"
+    where = [dict(start=0, end=3, label="PER"), dict(start=13, end=18, label="LOC")]
+    out = _front(Dataset.from_list([dict(uid="1", text=text, spans=where)]))
+    assert [s["label"] for s in out[0]["spans"]] == ["PER"] and "'Paris' LOC" in story(out, "1").__repr__()
+    wide = dict(start=3, end=11, label="X")     # a blank before and one behind belong to the span
+    edits = [(0, 4, ""), (10, 13, "")]
+    assert move_spans([wide], edits, "ab   lives  z")[0] == [dict(start=0, end=6, label="X")]
+    assert move_spans([wide], edits)[1] == move_spans([wide], edits, "ab 1 lives  z")[1] == [wide]
 
 
 def test_fingerprint_is_the_same_in_another_process():

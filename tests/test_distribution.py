@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_tutor.core import DataError, LeakageError, add_uids, history
+from dataset_tutor.core import DataError, LeakageError, add_uids, fill_column, history
 from dataset_tutor.distribution import (
     SPLITS,
     families,
     fit_on_train,
     folds,
+    hold_out,
     leaks,
     part,
     require_split,
@@ -295,3 +297,34 @@ def test_fitting_goes_through_the_guard():
     assert set(fit_on_train(CountVectorizer(), rows, y=None).vocabulary_) == set(train["text"])
     with pytest.raises(DataError, match="no such column"):
         fit_on_train(CountVectorizer(), rows, "body")
+
+
+def test_copies_in_a_column_that_is_not_named_are_no_reason_to_go_on():
+    own = Dataset.from_list([dict(uid=f"u{i}", review=f"review {i % 20}", label=i % 2) for i in range(40)])
+    by_review = split(own, text="review", seed=0)
+    wrong = dict(text="reveiw")
+    for act in (partial(split, own), partial(split, own, **wrong), partial(require_split, by_review, **wrong),
+                partial(folds, own, **wrong), partial(hold_out, by_review, **wrong)):
+        with pytest.raises(DataError, match="review"):
+            act()
+    require_split(by_review, text="review")
+    assert {len({s for r, s in zip(by_review["review"], by_review["split"]) if r == t}) for t in own["review"]} == {1}
+    with pytest.raises(LeakageError):
+        require_split(split(own, text=None, seed=0), text="review")     # it was told that there are no texts
+
+
+@settings(deadline=None, max_examples=20)
+@given(related_rows())
+def test_hold_out_takes_families_of_training_rows_and_nothing_else(ds):
+    three = split(ds, seed=0, strict=False)
+    two = fill_column(three, "split", ["test" if p == "test" else "train" for p in three["split"]])
+    held = hold_out(two, share=0.25, seed=1, strict=False)
+    require_split(held)
+    moved = [(a, b) for a, b in zip(two["split"], held["split"]) if a != b]
+    assert set(moved) == {("train", "validation")} and history(held)[-1].notes["rows_held_out"] == len(moved)
+    with pytest.raises(DataError, match="validation rows already"):
+        hold_out(held)
+    with pytest.raises(DataError, match="share=1"):
+        hold_out(two, share=1)
+    with pytest.raises(LeakageError):
+        hold_out(ds)

@@ -37,6 +37,15 @@ def test_class_scores_are_scikit_learns():
         assert ours["micro_f1"] == pytest.approx(ours["accuracy"]) == pytest.approx(np.mean(gold == pred))
 
 
+def test_numbers_can_be_names():
+    stars = [1, 2, 3, 4, 5]
+    report = classification_metrics([1, 2, 3, 4, 5], [1, 2, 3, 5, 4], names=stars)
+    assert report["accuracy"] == 0.6 and list(report["per_class"]) == list("12345") and "0.600" in repr(report)
+    assert classification_metrics(["a", 1], [0, "a"], names=["a", "b"])["accuracy"] == 0.5     # names and positions
+    with pytest.raises(DataError, match="true label 0 is none of 1, 2"):
+        classification_metrics([0], [1], names=[1, 2])
+
+
 TEXTS = ["Anna met Bob in New York .", "他在北京大学读书，爱上海", "a"]
 
 

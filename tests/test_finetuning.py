@@ -95,6 +95,7 @@ def test_early_stopping_waits_so_many_epochs_and_takes_the_best(films, shallow, 
 
 def test_a_saved_run_says_what_it_was_made_of(films, shallow, tmp_path):
     few = films.filter(lambda r, i: r["split"] != "train" or i % 4 == 0, with_indices=True)
+    few = few.map(lambda r: {"text": r["text"] + "\u2028and so on"})   # a sign at which `splitlines` would end a line
     options = dict(model=shallow["en-small"], epochs=1, max_length=16, **QUIET)
     one = finetune(few, seed=3, out=tmp_path / "one", **options)
     about = json.loads((tmp_path / "one" / "run.json").read_text())

@@ -135,7 +135,7 @@ def test_no_recipe_moves_a_span_of_real_rows(lang):
 @pytest.mark.parametrize("by", [-1, 1])
 def test_the_property_sees_a_shifted_span(monkeypatch, by):
     "The check itself: spans that are deliberately one off, in bounds, are caught"
-    def shifted(spans, edits):
+    def shifted(spans, edits, text=None):
         moved, lost = move_spans(spans, edits)
         return [s | dict(start=s["start"] + by, end=s["end"] + by) for s in moved], lost
 

@@ -97,6 +97,28 @@ def test_ner_writes_conll_that_reads_back(tmp_path):
     assert entities(back) == entities(rows)
 
 
+def test_a_set_that_came_in_two_parts_keeps_its_test_and_tells_what_could_not_be_read(tmp_path):
+    rows = pd.read_csv(reviews(tmp_path / "all.csv"))
+    (tmp_path / "set").mkdir()
+    rows[:90].to_csv(tmp_path / "set" / "train.csv", index=False)
+    rows[90:].to_csv(tmp_path / "set" / "test.csv", index=False)
+    with (tmp_path / "set" / "train.csv").open("a") as f:
+        f.write("一, 二, 三, 四\n")
+    told = []
+    out = pipeline.run(tmp_path / "set", out=tmp_path / "a out", epochs=1, say=told.append).out
+    assert any("left out 1 lines that could not be read" in line for line in told)
+    kept = {p: [json.loads(line) for line in (out / "data" / f"{p}.jsonl").read_text("utf-8").splitlines()]
+            for p in ("train", "validation", "test")}
+    assert {r["text"] for r in kept["test"]} == set(rows["评论"][90:]) and 7 <= len(kept["validation"]) <= 10
+    assert {r["label"] for p in kept.values() for r in p} == {"pos", "neg"}
+    strict = dict(parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert json.loads((out / "history.json").read_text("utf-8"), **strict)[0]["dropped"] is not None
+    assert "dataset-tutor run set --seed 0 --epochs 1\n" in (out / "README.md").read_text("utf-8")
+    with pytest.raises(DataError, match="epochs=0 trains nothing"):
+        pipeline.run(tmp_path / "set", out=tmp_path / "none", epochs=0)
+    assert not list(tmp_path.glob("none*"))
+
+
 BAD_FILES = {
     "one_class.csv": ("text,label\n" + "".join(f"a {i},pos\n" for i in range(20)), "only one class"),
     "no_label.csv": ("text,stars_given_by\nfine,\n", "label"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from dataset_tutor.cleaning import Recipe, drop_duplicates, drop_missing, normalize_unicode, normalize_whitespace
 from dataset_tutor.core import add_uids, mapper
 from dataset_tutor.distribution import split
-from dataset_tutor.reporting import changes, data_card, esc, html_table, page, rows_section
+from dataset_tutor.reporting import changes, data_card, esc, html_table, label_counts, page, rows_section
 from dataset_tutor.widgets import mark_spans
 from tests.test_core import text_with_spans
 
@@ -42,6 +42,17 @@ def test_nothing_gets_out():
     assert html.count("</style>") == 1
     card = data_card(ds, "name", "classification", "en", about="x")
     assert "<script" not in card and yaml.safe_load(card.split("---")[1])["size_categories"] == ["n<1K"]
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_rows_without_a_label_are_of_no_class(missing):
+    columns = dict(uid=["1", "2", "3"], text=["a", "b", "c"], label=[0, 1, missing], split=["train", "train", "test"])
+    ds = Dataset.from_dict(columns).cast_column("label", ClassLabel(names=["bad", "good"]))
+    assert label_counts(ds) == {"train": {"bad": 1, "good": 1}, "test": {"(none)": 1}}
+    assert "(none)" in data_card(ds, "name", "classification", "en")
+    spans = Dataset.from_list([dict(text="a", split="train", spans=None),
+                               dict(text="b", split="train", spans=[dict(start=0, end=1, label="X")])])
+    assert label_counts(spans) == {"train": {"X": 1}}
 
 
 def test_a_huge_text_is_cut():
