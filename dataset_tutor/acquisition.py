@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .assets import ASSETS, asset_dir, cache_dir, extract, fetch
-from .columns import collect, from_rows, stream
+from .columns import check_options, class_names, collect, from_rows, stream
 from .core import DataError, add_record, make_uid, read_rows, records
 from .reading import Rejects, Source, detect_encoding, guess_format, open_source, sniff
 
@@ -328,6 +328,7 @@ def load(path_or_name: str | os.PathLike, # a file, folder, archive, saved data 
          columns=None, # names for a file without header; for CoNLL the numbers of (token, tag)
          format: str | None = None, # csv, tsv, jsonl, json, parquet, conll or text
          encoding: str | None = None, delimiter: str | None = None, # found if not given
+         quotes: bool = True, # False: in a delimited file a quote is a character like any other
          streaming: bool = False, # an `IterableDataset`, for what does not fit into memory
          rejects=None, # path for the rows that cannot be read; default: under the cache
          max_rejects: float = 0.5, # more than this share of bad rows is an error
@@ -341,16 +342,17 @@ def load(path_or_name: str | os.PathLike, # a file, folder, archive, saved data 
     """
     name, path = str(path_or_name), Path(path_or_name)
     given = dict(text=text, label=label, spans=spans) | roles
+    if name in SAMPLES and not path.exists():
+        return load_sample(name, rows, seed, **roles)
+    check_options(roles, load)
     if not path.exists():
-        if name in SAMPLES:
-            return load_sample(name, rows, seed, **roles)
         return _load_hub(name, task, given, lang, label_names, max_rejects)
     if (ds := None if streaming else _saved(path)) is not None:
         ds = _reloaded(ds, path, task, given, lang, label_names, max_rejects)
         return ds if rows is None else _part(ds, rows, seed)
     token, tag = columns if columns and all(isinstance(c, int) for c in columns) else (0, -1)
     names = columns if columns and (token, tag) == (0, -1) else None
-    how = dict(format=format, encoding=encoding, delimiter=delimiter, columns=names)
+    how = dict(format=format, encoding=encoding, delimiter=delimiter, columns=names, quotes=quotes)
     options = dict(task=task, given=given, lang=lang, label_names=label_names)
     ds = _load_files(path, how, (token, tag), options, streaming, rejects or _reject_path(path), max_rejects)
     return ds if rows is None else _part(ds, rows, seed)
@@ -362,17 +364,33 @@ def _load_files(path: Path, how: dict, pair: tuple[int, int], options: dict, str
     if root.is_dir() and _class_folders(root, files := _files(root)):
         def keyed(bad):
             return _documents(root, files, path.name, how["encoding"], bad)
-        params = dict(format="folder per class", files=len(files))
+        params, notes = dict(format="folder per class", files=len(files)), {}
     else:
         sources = _find_sources(root, **how)
         keyed, first = _triples(sources, *pair), sources[0]
         params = dict(format=first.format, encoding=f"{first.encoding.name} ({first.encoding.why})")
         params |= {"delimiter": first.delimiter} if first.format == "csv" else {}
+        params |= {"quotes": False} if not first.quotes else {}
         params |= {"files": [s.name for s in sources][:20]} if len(sources) > 1 else {}
+        notes = {"left_out": "the first column, pandas' index"} if any(s.index for s in sources) else {}
+        options = options | dict(label_names=options["label_names"] or _names_in(sources, options))
     if streaming:
-        return stream(keyed, path.name, rejects=rejects, op="load", params=params, **options)
+        return stream(keyed, path.name, rejects=rejects, op="load", params=params, notes=notes, **options)
     with Rejects(rejects) as bad:
-        return collect(keyed(bad), path.name, rejects=bad, op="load", params=params, max_rejects=max_rejects, **options)
+        return collect(keyed(bad), path.name, rejects=bad, op="load", params=params, notes=notes,
+                       max_rejects=max_rejects, **options)
+
+
+def _names_in(sources: list[Source], options: dict) -> dict | None:
+    "The class names that `datasets` wrote into the first file, if that is a Parquet file."
+    if sources[0].format != "parquet":
+        return None
+    import pyarrow.parquet as pq
+    from datasets import Features
+
+    schema = pq.read_schema(sources[0].path)
+    features = Features.from_arrow_schema(schema) if b"huggingface" in (schema.metadata or {}) else None
+    return class_names(features, options["task"], options["given"])
 
 
 def _part(ds, rows: int, seed: int):
@@ -392,20 +410,14 @@ def _load_hub(name: str, task, given: dict, lang, label_names, max_rejects) -> D
         raise _missing(name)
     ds = _from_hub(name.removeprefix("hub:"))
     return collect(((name, i, row) for i, row in enumerate(ds)), name, task=task, given=given, lang=lang,
-                   label_names=label_names or _names_of(ds, given), op="load", max_rejects=max_rejects)
-
-
-def _names_of(ds, given: dict):
-    "The names of a ClassLabel, so that classes keep them."
-    label = ds.features.get(given.get("label") or "label")
-    return dict(enumerate(label.names)) if hasattr(label, "names") else None
+                   label_names=label_names or class_names(ds.features, task, given), op="load", max_rejects=max_rejects)
 
 # %% ../nbs/10_acquisition.ipynb #bce0ab6c
 def _reloaded(ds: Dataset, path: Path, task, given: dict, lang, label_names, max_rejects) -> Dataset:
     "A saved data set: as it is if it has our columns, else with its columns found."
     if "uid" in ds.column_names:
         return add_record(ds, "load", dict(source=path.name), rows_in=len(ds))
-    label_names = label_names or _names_of(ds, given)
+    label_names = label_names or class_names(ds.features, task, given)
     return collect(((path.name, i, row) for i, row in enumerate(ds)), path.name, task=task, given=given, lang=lang,
                    label_names=label_names, op="load", max_rejects=max_rejects)
 

@@ -10,11 +10,12 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from .core import DataError, add_record, make_uid
-from .reading import Rejects, guess_scheme
+from .reading import Rejects, check_names, guess_scheme
 from .tagging import CJK, check_spans, join_tokens, tags_to_spans
 from .tasks import get_task
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 # %% auto #0
-__all__ = ['NAMES', 'ROLE_NAMES', 'HEAD', 'BATCH', 'find_role', 'find_roles', 'as_text', 'as_label', 'as_spans', 'as_answers',
-           'as_messages', 'guess_lang', 'Plan', 'make_plan', 'shape_row', 'make_features', 'shape_batch', 'make_table',
-           'collect', 'from_rows', 'stream']
+__all__ = ['NAMES', 'ROLE_NAMES', 'HEAD', 'BATCH', 'find_role', 'find_roles', 'check_options', 'class_names', 'as_text',
+           'as_label', 'as_spans', 'as_answers', 'as_messages', 'as_relations', 'guess_lang', 'Plan', 'make_plan',
+           'shape_row', 'make_features', 'shape_batch', 'make_table', 'collect', 'from_rows', 'stream']
 
 # %% ../nbs/09_columns.ipynb #e5422c68
 NAMES = {
@@ -58,9 +59,14 @@ def find_role(role: str, columns: list[str]) -> str | None:
     return found[0] if found else None
 
 # %% ../nbs/09_columns.ipynb #eb5b6dd1
+def _said(given: dict | None) -> dict:
+    "What the caller says about roles: a column, or False for none."
+    return {k: v for k, v in (given or {}).items() if v is not None}
+
+
 def find_roles(columns: list[str], task: str | None = None, given: dict | None = None) -> dict[str, str]:
     "Role -> column, by what was `given` and by usual names. Raises `DataError` when the task lacks one."
-    given = {k: v for k, v in (given or {}).items() if v is not None}
+    given = _said(given)
     for role, name in given.items():
         if name and name not in columns:
             raise DataError("there is no such column", name, fix=f"{role}=, one of {', '.join(columns)}")
@@ -93,21 +99,45 @@ def _check_roles(roles: dict, columns: list[str], task: str | None) -> dict:
                                 "; for a file without a header pass columns=[...]")
     return roles
 
+# %% ../nbs/09_columns.ipynb #5d1c07ed
+def check_options(roles: dict, taker: Callable):
+    "Refuse a keyword that is neither a role nor an option of `taker`, such as a misspelt one."
+    known = list(dict.fromkeys([*taker.__kwdefaults__, *NAMES]))
+    for name in set(roles) - set(NAMES):
+        near = get_close_matches(name, known, 1)
+        raise DataError(f"there is no option {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""),
+                        fix=f"one of {', '.join(known)}")
+
+# %% ../nbs/09_columns.ipynb #5d1c07ee
+def class_names(features, task: str | None = None, given: dict | None = None) -> dict | None:
+    "{number: name} where the label is a `ClassLabel`, so that classes keep names and order; -1 is no label there."
+    column = find_roles(list(features or ()), task, given).get("label") if features else None
+    names = getattr(features[column], "names", None) if column else None
+    return {**dict(enumerate(names)), -1: None} if names else None
+
 # %% ../nbs/09_columns.ipynb #e7686b44
+def _is_missing(value) -> bool:
+    "Whether a value is None, NaN, or one of pandas' other marks for a missing one."
+    return value is None or (isinstance(value, float) and value != value) or \
+        type(value).__name__ in ("NaTType", "NAType")  # by name, so that pandas need not be imported
+
+
 def as_text(value):
     "A string, or None for a missing value."
-    if value is None or type(value) is str:
-        return value
+    if _is_missing(value):
+        return None
+    if isinstance(value, str):
+        return str(value)
     raise ValueError(f"holds {value!r:.40}, which is not text")
 
 
 def as_label(value):
     "The class as a string; None where it is missing. Whole numbers stay whole: 1.0 is '1'."
-    if isinstance(value, list) and len(value) == 1:  # doccano lists the classes of a text
-        value = value[0]
+    if isinstance(value, list) and len(value) < 2:  # doccano lists the classes of a text
+        value = value[0] if value else None
     if isinstance(value, (dict, list)):
         raise ValueError(f"holds {value!r:.40}, which is not one class")
-    if value is None or value != value:  # NaN differs from itself
+    if _is_missing(value):
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -115,7 +145,7 @@ def as_label(value):
 
 # %% ../nbs/09_columns.ipynb #9d5c9923
 _START, _END = ("start", "start_offset", "begin", "from"), ("end", "end_offset", "stop", "to")
-_LABEL = ("label", "type", "tag", "entity", "entity_type")
+_LABEL = ("label", "labels", "type", "tag", "entity", "entity_type")
 
 
 def _first(row: dict, names: tuple):
@@ -134,22 +164,26 @@ def as_spans(value, text: str | None) -> list[dict] | None:
     out = []
     for s in value:
         start, end, label = (_first(s, n) for n in (_START, _END, _LABEL)) if isinstance(s, dict) else tuple(s)[:3]
-        if isinstance(label, list):  # Label Studio gives a list of one
-            label = label[0] if label else None
         if type(start) is not int or type(end) is not int:
             raise ValueError(f"span {s!r:.60} has no whole numbers for start and end")
-        out.append(dict(start=start, end=end, label=label))
+        labels = label if isinstance(label, list) else [label]  # Label Studio gives a list
+        out += [dict(start=start, end=end, label=x) for x in labels or [None]]
     check_spans(text or "", out)
     return out
 
 # %% ../nbs/09_columns.ipynb #a442826c
+def _is_dicts(value) -> bool:
+    "Whether a value is a list of dicts."
+    return isinstance(value, list) and all(isinstance(x, dict) for x in value)
+
+
 def as_answers(value) -> list[dict] | None:
     "Answers as {start, text}; SQuAD's {text: [...], answer_start: [...]} is taken apart."
     if isinstance(value, dict):
         value = [dict(text=t, start=s) for t, s in zip(value.get("text", []), value.get("answer_start", []))]
     if value is None:
         return None
-    if not isinstance(value, list) or not all(isinstance(a, dict) for a in value):
+    if not _is_dicts(value):
         raise ValueError(f"holds {value!r:.40}, which is not a list of answers")
     return [dict(start=_first(a, ("start", "answer_start")), text=a.get("text")) for a in value]
 
@@ -161,10 +195,17 @@ def as_messages(value) -> list[dict] | None:
     "Messages as {role, content}; ShareGPT's {from, value} is translated."
     if value is None:
         return None
-    if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
+    if not _is_dicts(value):
         raise ValueError(f"holds {value!r:.40}, which is not a list of messages")
     turns = [(_first(m, ("role", "from")), _first(m, ("content", "value"))) for m in value]
     return [dict(role=ROLE_NAMES.get(r, r), content=as_text(c)) for r, c in turns]
+
+
+def as_relations(value) -> list[dict] | None:
+    "Relations as {head, tail, label}, two numbers of spans and a name."
+    if value is None or _is_dicts(value):
+        return value
+    raise ValueError(f"holds {value!r:.40}, which is not a list of relations")
 
 # %% ../nbs/09_columns.ipynb #15864d00
 _HAN, _LETTER = re.compile(f"[{CJK}]"), re.compile(r"[^\W\d_]")
@@ -175,6 +216,32 @@ def guess_lang(texts: Iterable[str | None]) -> str:
     text = "".join(t for t in texts if t)
     return "zh" if len(_HAN.findall(text)) > len(_LETTER.findall(text)) / 3 else "en"
 
+# %% ../nbs/09_columns.ipynb #5d1c07eb
+def _could_be_spans(value) -> bool:
+    "Whether a value has the form of spans, be they right or wrong."
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return False
+    return isinstance(value, list) and all(isinstance(s, (dict, list, tuple)) for s in value)
+
+
+_FORMS = dict(spans=_could_be_spans, messages=_is_dicts, relations=_is_dicts,
+              answers=lambda v: isinstance(v, dict) or _is_dicts(v))
+_FORMS |= dict.fromkeys(("text_pair", "question", "target"), lambda v: isinstance(v, str))
+
+
+def _misfits(head: list[dict], roles: dict, asked) -> dict[str, str]:
+    "The roles nobody asked for, with their columns, to which most values do not fit."
+    out = {}
+    for role in [r for r in roles if r in _FORMS and r not in asked]:
+        values = [row.get(roles[role]) for row in head[:1_000]]
+        values = [v for v in values if not (_is_missing(v) or isinstance(v, (str, list)) and not v)]
+        if 2 * sum(map(_FORMS[role], values)) < len(values):
+            out[role] = roles[role]
+    return out
+
 # %% ../nbs/09_columns.ipynb #37693e2e
 @dataclass
 class Plan:
@@ -184,8 +251,9 @@ class Plan:
     roles: dict[str, str]  # role -> column
     lang: str
     extra: dict[str, str]  # column -> the name it keeps
-    labels: dict[str, str] | None = None  # class as it stands in the data -> its name; None: as found
+    labels: dict[str, str | None] | None = None  # class in the data -> its name; None: as found
     repairs: list[dict] = field(default_factory=list)
+    misfits: dict[str, str] = field(default_factory=dict, repr=False)  # role -> column whose values do not fit it
 
     def names(self) -> list[str]:
         "The columns of the shaped rows, in order."
@@ -216,16 +284,20 @@ def make_plan(head: list[dict], source: str, task=None, given: dict | None = Non
     "The plan that the first rows speak for."
     columns = list(dict.fromkeys(k for row in head for k in row))
     roles = find_roles(columns, task, given)
+    if misfits := _misfits(head, roles, {**(get_task(task).columns if task else {}), **_said(given)}):
+        roles = find_roles(columns, task, (given or {}) | dict.fromkeys(misfits, False))
     if "spans" not in roles and any(_is_spans(row.get(roles.get("label"))) for row in head[:100]):
         roles["spans"] = roles.pop("label")
     taken = set(roles) | ({"text", "spans"} if "tokens" in roles else set())
+    taken |= {*misfits, *(r for r, name in _said(given).items() if not name)}
     rest = [c for c in columns if c not in roles.values() and c not in _OWN]
     extra = {c: f"{c}_original" if c in taken else c for c in rest}
     column = roles.get("text") or roles.get("messages") or roles.get("tokens")
-    sample = [json.dumps(row.get(column), ensure_ascii=False) for row in head[:1_000]]
+    found = [v for row in head[:1_000] if not _is_missing(v := row.get(column))]
+    sample = [json.dumps(v, ensure_ascii=False, default=str) for v in found]
     labels = {str(k): v for k, v in label_names.items()} if isinstance(label_names, dict) else \
         {str(n): str(n) for n in label_names} if label_names else None
-    return Plan(source, roles, lang or guess_lang(sample), extra, labels)
+    return Plan(source, roles, lang or guess_lang(sample), extra, labels, misfits=misfits)
 
 # %% ../nbs/09_columns.ipynb #dadf3b58
 def _from_tags(row: dict, plan: Plan, uid: str) -> tuple[str, list[dict]]:
@@ -243,28 +315,42 @@ def _from_tags(row: dict, plan: Plan, uid: str) -> tuple[str, list[dict]]:
 
 # %% ../nbs/09_columns.ipynb #cf568d76
 _CONVERT = dict(text=as_text, text_pair=as_text, question=as_text, target=as_text, answers=as_answers,
-                messages=as_messages, relations=lambda v: v)
+                messages=as_messages, relations=as_relations)
+
+
+def _name(value) -> str | None:
+    "An id or another name as text: 7 and 7.0 are '7'; None where it is missing."
+    if value is None or isinstance(value, str):
+        return value or None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if _is_missing(value) else str(value)
+
+
+def _cell(row: dict, column: str):
+    "What a row has in a column; None for what is missing in any way."
+    return None if _is_missing(value := row.get(column)) else value
 
 
 def shape_row(row: dict, key, plan: Plan, source: str | None = None) -> dict:
     "One row in the course's form; `ValueError` with the column and the reason if that cannot be."
     source = source or plan.source
-    out = dict(uid=row.get("uid") or make_uid(source, key), lang=row.get("lang") or plan.lang,
-               source=row.get("source") or source)
+    out = dict(uid=_name(row.get("uid")) or make_uid(source, key), lang=_name(row.get("lang")) or plan.lang,
+               source=_name(row.get("source")) or source)
     if "tokens" in plan.roles:
         out["text"], out["spans"] = _from_tags(row, plan, out["uid"])
     for role, column in plan.roles.items():
         try:
             if role == "label":
-                out[role] = plan.label(row.get(column))
+                out[role] = plan.label(_cell(row, column))
             elif role == "spans":
-                out[role] = as_spans(row.get(column), out.get("text"))
+                out[role] = as_spans(_cell(row, column), out.get("text"))
             elif role in _CONVERT:
-                out[role] = _CONVERT[role](row.get(column))
+                out[role] = _CONVERT[role](_cell(row, column))
         except ValueError as e:
             raise ValueError(f"column {column!r}: {getattr(e, 'problem', e)}") from e
     for column, name in plan.extra.items():
-        out[name] = row.get(column)
+        out[name] = _cell(row, column)
     return out
 
 # %% ../nbs/09_columns.ipynb #81a6d328
@@ -321,21 +407,30 @@ def _row_by_row(triples: Iterable[tuple], plan: Plan, rejects: Rejects) -> dict[
     return {n: [r[n] for r in rows] for n in plan.names()}
 
 # %% ../nbs/09_columns.ipynb #56bfe5bf
+_PRESENT = {str, int, bool, list, dict, type(None)}
+
+
+def _cells(rows: list[dict], column: str) -> list:
+    "What the rows have in a column, None for what is missing in any way."
+    values = [row.get(column) for row in rows]
+    return values if set(map(type, values)) <= _PRESENT else [None if _is_missing(v) else v for v in values]
+
+
 def _by_column(triples: list[tuple], plan: Plan) -> dict[str, list] | None:
     "The same columns, quickly, or None if the batch needs a closer look."
     if not set(plan.roles) <= {"text", "text_pair", "question", "target", "label"}:
         return None
     rows = [row for _, _, row in triples]
-    out = {n: [row.get(n) for row in rows] for n in ("uid", "lang", "source")}
+    out = {n: [_name(row.get(n)) for row in rows] for n in ("uid", "lang", "source")}
     out["uid"] = [u or make_uid(s, k) for u, (s, k, _) in zip(out["uid"], triples)]
     out["source"] = [x or s for x, (s, _, _) in zip(out["source"], triples)]
     out["lang"] = [x or plan.lang for x in out["lang"]]
     for role, column in plan.roles.items():
-        values = [row.get(column) for row in rows]
+        values = _cells(rows, column)
         if not {type(v) for v in values} <= ({str, int, type(None)} if role == "label" else {str, type(None)}):
             return None
         out[role] = values
-    return _label_column(out, plan) and out | {n: [row.get(c) for row in rows] for c, n in plan.extra.items()}
+    return _label_column(out, plan) and out | {n: _cells(rows, c) for c, n in plan.extra.items()}
 
 # %% ../nbs/09_columns.ipynb #f80c4740
 def _label_column(columns: dict, plan: Plan) -> bool:
@@ -361,9 +456,11 @@ def make_table(columns: dict[str, list], plan: Plan):
     from datasets import Features
 
     classes = None
-    if "label" in columns:
-        classes = list(dict.fromkeys(plan.labels.values())) if plan.labels else _class_order(columns["label"])
-        _check_classes(classes, len(columns["label"]), plan.roles["label"])
+    if "label" in plan.roles:
+        names = plan.labels.values() if plan.labels else _class_order(columns["label"])
+        classes = [n for n in dict.fromkeys(names) if n is not None]
+        if not plan.labels:  # what was announced need not be doubted
+            _check_classes(classes, len(columns["label"]), plan.roles["label"])
         number = {n: i for i, n in enumerate(classes)} | {None: None}
         columns = columns | {"label": [number[v] for v in columns["label"]]}
     plain = make_features(plan, classes)
@@ -392,7 +489,7 @@ def _check_count(n: int, rejects: Rejects, source: str, max_rejects: float):
 
 # %% ../nbs/09_columns.ipynb #b9fd3a6c
 def collect(keyed: Iterable[tuple], source: str, *, task=None, given=None, lang=None, label_names=None,
-            rejects: Rejects | None = None, op="from_rows", params=None, max_rejects=0.5) -> Dataset:
+            rejects: Rejects | None = None, op="from_rows", params=None, notes=None, max_rejects=0.5) -> Dataset:
     "A `Dataset` from (source name, key, row) triples, with its first record; see `from_rows` for the options."
     from datasets import Dataset
     from datasets.info import DatasetInfo
@@ -406,11 +503,17 @@ def collect(keyed: Iterable[tuple], source: str, *, task=None, given=None, lang=
     _check_unique(columns["uid"])
     table, features = make_table(columns, plan)
     params = dict(source=source, **(params or {}), columns=plan.roles, lang=plan.lang)
-    notes = {"rejects": rejects.path.name} if rejects.count and rejects.path else {}
+    notes = {**(notes or {}), **_notes(plan)}
+    notes |= {"rejects": rejects.path.name} if rejects.count and rejects.path else {}
     notes |= {"tags_repaired_in": len(plan.repairs)} if plan.repairs else {}
     return add_record(Dataset(table, info=DatasetInfo(features=features)), op, params, notes=notes,
                       rows_in=len(table) + rejects.count, seconds=time.perf_counter() - began,
                       dropped=_dropped(rejects), changed=plan.repairs)
+
+
+def _notes(plan: Plan) -> dict:
+    "What a record says about columns that were not taken for what they are called."
+    return {"no_role": {c: f"not {role}" for role, c in plan.misfits.items()}} if plan.misfits else {}
 
 
 def _check_unique(uids: list[str]):
@@ -422,13 +525,42 @@ def _check_unique(uids: list[str]):
                         "rename that column, so that the rows get uids of their own")
 
 # %% ../nbs/09_columns.ipynb #8647962d
+def _listed(value):
+    "The values of an array or a `Series` as Python has them; other values as they are."
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _tabled(rows):
+    "The rows of a DataFrame or of a dict of lists; other rows as they are."
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        names = check_names([str(c) for c in rows.columns])
+        columns = [map(_listed, rows.iloc[:, i]) for i in range(len(names))]
+        return (dict(zip(names, row)) for row in zip(*columns))
+    if not isinstance(rows, (dict, str, bytes)):
+        return rows
+    lists = {k: _listed(v) for k, v in rows.items()} if isinstance(rows, dict) else {}
+    if not lists or not all(isinstance(v, (list, tuple)) for v in lists.values()):
+        raise DataError(f"a {type(rows).__name__} is neither rows nor columns of one length",
+                        fix="a list of dicts, [row] for a single one, or a dict of lists")
+    if len({len(v) for v in lists.values()}) > 1:
+        raise DataError(f"the columns differ in length: {', '.join(f'{k} {len(v)}' for k, v in lists.items())}",
+                        fix="one value for each row; None where there is none")
+    return (dict(zip(lists, row)) for row in zip(*lists.values()))
+
+
 def _keyed(rows: Iterable, source: str) -> Iterator[tuple]:
     "(source, position, row) of dicts; a plain string is a row with a text."
+    rows = _tabled(rows)
+    rows = rows.with_format(None) if hasattr(rows, "with_format") else rows
     for i, row in enumerate(rows):
-        yield source, i, {"text": row} if isinstance(row, str) else dict(row)
+        try:
+            row = {"text": row} if isinstance(row, str) else dict(row)
+        except (TypeError, ValueError) as e:
+            raise DataError(f"row {i} is a {type(row).__name__}, neither a dict nor a text", fix="a dict a row") from e
+        yield source, i, row
 
 # %% ../nbs/09_columns.ipynb #9d448e1f
-def from_rows(rows: Iterable | Callable, # dicts or strings; with `streaming`, a function that returns a new iterator
+def from_rows(rows: Iterable | Callable, # dicts, strings, a table; with `streaming`, a function that returns new ones
               source: str = "rows", # what to call their origin
               task: str | None = None, # a task's name; its columns must be found
               *, text=None, label=None, spans=None, # column names, where they are not the usual ones
@@ -438,14 +570,17 @@ def from_rows(rows: Iterable | Callable, # dicts or strings; with `streaming`, a
               rejects=None, # path of a JSONL file for rows that do not fit
               max_rejects: float = 0.5, # more than this share of bad rows is an error
               **roles) -> Dataset | IterableDataset: # more columns by role: text_pair=, target=, question= ...
-    "Rows of the course from any iterable of dicts, such as an API or a crawler that yields one row at a time."
-    given = dict(text=text, label=label, spans=spans) | roles
+    "Rows of the course from dicts, a DataFrame, a `Dataset`, a dict of lists, or what yields one row at a time."
+    check_options(roles, from_rows)
+    given, source = dict(text=text, label=label, spans=spans) | roles, str(source)
     if streaming:
         return stream(lambda _: _keyed(rows(), source), source, task=task, given=given, lang=lang,
                       label_names=label_names, rejects=rejects, op="from_rows")
+    rows = rows() if callable(rows) else rows
+    label_names = label_names or class_names(getattr(rows, "features", None), task, given)
     with Rejects(rejects) as bad:
-        return collect(_keyed(rows() if callable(rows) else rows, source), source, task=task, given=given, lang=lang,
-                       label_names=label_names, rejects=bad, max_rejects=max_rejects)
+        return collect(_keyed(rows, source), source, task=task, given=given, lang=lang, label_names=label_names,
+                       rejects=bad, max_rejects=max_rejects)
 
 # %% ../nbs/09_columns.ipynb #49995e7e
 HEAD = 5_000  # rows that the plan of a stream is made from
@@ -453,7 +588,7 @@ BATCH = 1_000  # rows in memory at a time; small batches also keep Python's garb
 
 
 def stream(keyed: Callable[[Rejects], Iterator[tuple]], source: str, *, task=None, given=None, lang=None,
-           label_names=None, rejects=None, op="from_rows", params=None) -> IterableDataset:
+           label_names=None, rejects=None, op="from_rows", params=None, notes=None) -> IterableDataset:
     "An `IterableDataset` over (source name, key, row) triples; `keyed(rejects)` starts them from the beginning."
     from datasets import IterableDataset
     from datasets.info import DatasetInfo
@@ -470,7 +605,8 @@ def stream(keyed: Callable[[Rejects], Iterator[tuple]], source: str, *, task=Non
         features = type(features)(features | {"label": features["source"]})
     maker = ArrowExamplesIterable(_tables, dict(keyed=keyed, plan=plan, features=features, rejects=rejects))
     params = dict(source=source, **(params or {}), columns=plan.roles, lang=plan.lang, streaming=True)
-    return add_record(IterableDataset(maker, info=DatasetInfo(features=features)), op, params)
+    return add_record(IterableDataset(maker, info=DatasetInfo(features=features)), op, params,
+                      notes={**(notes or {}), **_notes(plan)})
 
 # %% ../nbs/09_columns.ipynb #bb81a4a7
 def _tables(keyed, plan: Plan, features, rejects):

@@ -9,11 +9,13 @@ import html
 import json
 import os
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from inspect import signature
 from io import BytesIO
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,12 +36,19 @@ if TYPE_CHECKING:
 COUNTS = ("code points", "utf-16")
 
 
+@lru_cache(maxsize=4)  # the spans of a document ask for the same text
+def _wide(text: str) -> tuple[list[int], list[int]]:
+    "Where the characters of two units stand, in characters and in units."
+    at = [i for i, c in enumerate(text) if c > "\uffff"]
+    return at, [i + n for n, i in enumerate(at)]
+
+
 def to_utf16(
     text: str,
     at: int,  # a position in characters
 ) -> int:
     "The same position in 16-bit units, as JavaScript counts."
-    return at + sum(c > "\uffff" for c in text[:at])
+    return at + bisect_left(_wide(text)[0], at)
 
 
 def from_utf16(
@@ -47,8 +56,12 @@ def from_utf16(
     at: int,  # a position in 16-bit units
 ) -> int | None:
     "The same position in characters; None inside a pair of units, or outside the text."
-    units = accumulate((1 + (c > "\uffff") for c in text), initial=0)
-    return next((i for i, u in enumerate(units) if u == at), None)
+    if at is None:
+        return None
+    wide = _wide(text)[1]
+    before = bisect_left(wide, at)
+    inside = before and wide[before - 1] == at - 1
+    return None if inside or not 0 <= at - before <= len(text) else at - before
 
 # %% ../nbs/31_exchange.ipynb #41b21ce6
 def _recount(text: str, spans: list[dict], counts: str) -> list[dict] | None:
@@ -292,7 +305,16 @@ def import_labels(
     f, path = _find_format(format), Path(path)
     if not path.exists():
         raise DataError(f"there is no {path.name}", fix="the tool's export, unpacked")
-    items, votes = _read(f, path, options)
+    known = [*signature(f.read).parameters][1:]
+    if odd := set(options) - set(known):
+        raise DataError(f"{f.name} has no option {min(odd)!r}", fix=f"one of {', '.join(known)}" if known else "none")
+    try:
+        items, votes = _read(f, path, options)
+    except DataError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as e:
+        raise DataError(f"{path.name} is not written as {f.name} writes it ({type(e).__name__}: {str(e)[:60]})",
+                        fix=f"is it another format? One of {', '.join(FORMATS)}") from e
     if not items:
         raise DataError(f"{path.name} holds no rows", fix=f"is it an export of {f.name}?")
     for x in items:
@@ -487,6 +509,10 @@ def _read_doccano(path: Path, text: str = "text", counts: str | None = None) -> 
         row.pop("entities", None)
         given = {} if found is None else _doccano_answer(found, words, uid, told)
         items.append(_own(uid, words, given, {k: v for k, v in row.items() if v not in ([], {})}))
+    if any("spans" in x for x in items):  # there an empty list means a text without spans, not one without a class
+        for x in [x for x in items if x.get("label", "") is None]:
+            del x["label"]
+            x["spans"] = []
     return items, []
 
 # %% ../nbs/31_exchange.ipynb #95fada84
@@ -558,9 +584,9 @@ def _prodigy_spans(text: str, spans: list[dict], uid: str) -> dict:
     "Spans with the tokens that they cover."
     offsets = cut_offsets(tokenize(text), spans)
     tokens = [dict(text=text[a:b], start=a, end=b, id=i, ws=text[b : b + 1] == " ") for i, (a, b) in enumerate(offsets)]
-    out = []
+    starts, ends, out = [a for a, _ in offsets], [b for _, b in offsets], []
     for s in spans:
-        inside = [i for i, (a, b) in enumerate(offsets) if a >= s["start"] and b <= s["end"]]
+        inside = range(bisect_left(starts, s["start"]), bisect_right(ends, s["end"]))
         if not inside:
             raise DataError(f"span {s['start']}-{s['end']} covers no token, and Prodigy marks tokens", "spans", uid,
                             "remove it")

@@ -58,12 +58,28 @@ def _vote(data: bytes, encoding: str) -> float:
     return sum(_decodes(x, encoding) for x in lines) / len(lines) if lines else 1.0
 
 # %% ../nbs/08_reading.ipynb #fd257867
+def _is_narrow(data: bytes) -> bool:
+    "Whether the bytes beside the NULs are UTF-8, or Chinese in GB18030."
+    bare = data.replace(b"\0", b"")
+    return not bare.isascii() and (_vote(bare, "utf-8") >= 0.8 or _shares(bare)[0] > 0.7)
+
+
 def _utf16(data: bytes) -> str | None:
-    "The UTF-16 byte order that the NUL bytes of ASCII characters and line ends speak for, or None."
-    even, odd = data[0::2].count(0), data[1::2].count(0)
-    if not even + odd or min(even, odd) > 0.2 * max(even, odd):
+    "The UTF-16 byte order that the NUL bytes of line ends and of other ASCII characters speak for, or None."
+    nuls = {"utf-16-le": data[1::2].count(0), "utf-16-be": data[0::2].count(0)}
+    units = list(zip(data[0::2], data[1::2]))
+    ends = {"utf-16-le": units.count((10, 0)), "utf-16-be": units.count((0, 10))}
+    name = max(nuls, key=lambda n: (ends[n], nuls[n]))
+    clear = 0 < sum(nuls.values()) <= 1.2 * nuls[name]  # characters such as U+4E00 have a NUL in the other half
+    if clear and nuls[name] >= len(data) / 4:
+        return name
+    if not nuls[name] or _is_narrow(data):
         return None
-    return "utf-16-le" if odd > even else "utf-16-be"
+    lines, few, plain = data.count(b"\n"), nuls[name] < len(data) / 50, data.isascii()
+    if ends[name]:  # the byte of a line end is half of some common characters too
+        return name if ends[name] > lines / (2 if plain else 100) else None
+    single = not lines and not few if plain else not (lines and few)  # a line without an end
+    return name if clear and single else None
 
 # %% ../nbs/08_reading.ipynb #9ecbc5c6
 @dataclass(frozen=True)
@@ -188,6 +204,8 @@ def _fields(text: str, delimiter: str) -> list[str] | None:
     "The fields of one record, or None if it ends inside a quote; `csv.Error` for a quote in the wrong place."
     if '"' not in text:
         return text.split(delimiter)
+    if len(text) > csv.field_size_limit():  # 131,072 characters at first, for the whole process
+        csv.field_size_limit(len(text))
     try:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as e:
@@ -212,6 +230,16 @@ class _Pushback:
         return self.back.pop() if self.back else next(self.lines)
 
 # %% ../nbs/08_reading.ipynb #725a4554
+def _are_rows(taken: list[tuple], delimiter: str, width: int | None) -> bool:
+    "Whether lines that a quote would join are rows by themselves, so that the quote is none."
+    rows = [text.split(delimiter) for _, text, _ in taken if text is not None]
+    if width is None or width < 2 or len(rows) != len(taken) or any(len(r) != width for r in rows):
+        return False
+    if any(len(cell) > 1 and cell[0] == cell[-1] == '"' for r in rows for cell in r):  # whoever wrote this does quote
+        return False
+    return delimiter == "\t" or len(rows) > 2 and any(2 * len(set(column)) <= len(rows) for column in zip(*rows))
+
+
 def _record(lines: _Pushback, first: tuple, delimiter: str, width: int | None) -> tuple[list[str] | None, str]:
     "The record that begins with line `first`, or None and a reason; lines read in vain are put back."
     taken, text, fields, reason = [first], first[1], None, ""
@@ -226,9 +254,13 @@ def _record(lines: _Pushback, first: tuple, delimiter: str, width: int | None) -
                 fields = _fields(text, delimiter)
     except csv.Error as e:
         reason = f"broken quotes ({e})"
-    if fields is not None and not reason and (width is None or len(fields) == width):
+    right = fields is not None and not reason and (width is None or len(fields) == width)
+    plain = right and len(taken) > 1 and _are_rows(taken, delimiter, width)
+    if right and not plain:
         return fields, ""
     lines.back += reversed(taken[1:])
+    if plain:
+        return first[1].split(delimiter), ""
     if not reason:
         reason = "a quote is opened and never closed" if fields is None or len(taken) > 1 else \
             f"{len(fields)} fields, expected {width}"
@@ -236,6 +268,8 @@ def _record(lines: _Pushback, first: tuple, delimiter: str, width: int | None) -
 
 # %% ../nbs/08_reading.ipynb #d156a333
 def read_csv(f: BinaryIO, encoding: str, reject: Callable, delimiter: str = ",", columns: list[str] | None = None,
+             quotes: bool = True, # False: a quote is a character like any other
+             index: bool = False, # the first column may be without a name, as in the header that pandas writes
              ) -> Iterator[tuple[int, dict]]:
     "Yield (line number, row as a dict) of a delimited file; what is broken goes to `reject(line, reason, raw)`."
     lines = _Pushback(read_lines(f, encoding))
@@ -249,16 +283,17 @@ def read_csv(f: BinaryIO, encoding: str, reject: Callable, delimiter: str = ",",
             continue
         if not text.strip():
             continue
-        if '"' not in text and names is not None:  # the common case, kept short
+        if not quotes or ('"' not in text and names is not None):  # the common case, kept short
             fields, reason = text.split(delimiter), ""
-            if len(fields) != len(names):
+            if names is not None and len(fields) != len(names):
                 fields, reason = None, f"{len(fields)} fields, expected {len(names)}"
         else:
             fields, reason = _record(lines, line, delimiter, names and len(names))
         if fields is None:
             reject(no, reason, text)
         elif names is None:
-            names = check_names([n.strip() for n in fields])
+            names = [n.strip() for n in fields]
+            check_names(names[1:] if index else names)
         else:
             yield no, dict(zip(names, fields))
 
@@ -271,6 +306,29 @@ def check_names(names: list[str]) -> list[str]:
         raise DataError(f"{problem} in the header ({', '.join(names)})",
                         fix="rename it; if the file has no header, pass columns=[...]")
     return names
+
+
+def _begins_unnamed(text: str, delimiter: str) -> bool:
+    "Whether the first column of a header has no name, though others have."
+    header = next((x for x in text.lstrip("\ufeff").split("\n") if x.strip()), "")
+    try:
+        fields = _fields(header.rstrip("\r"), delimiter) or []
+    except csv.Error:
+        return False
+    return len(fields) > 1 and not fields[0].strip()
+
+
+def _without_index(rows: Iterator[tuple[int, dict]], rejects: Rejects) -> Iterator[tuple[int, dict]]:
+    "Leave out a first column without a name if it counts the rows, as the index of a DataFrame does."
+    last, lost = None, rejects.count
+    for no, row in rows:
+        value = row.pop("")
+        now = int(value) if re.fullmatch(r"\d{1,18}", value) else None
+        if now is None or (last is not None and not last < now <= last + 1 + rejects.count - lost):
+            raise DataError(f"the first column has no name, and {value!r:.40} in line {no} counts no rows",
+                            fix="give it a name; pandas leaves its index out with to_csv(path, index=False)")
+        last, lost = now, rejects.count
+        yield no, row
 
 # %% ../nbs/08_reading.ipynb #6b526cd2
 def guess_delimiter(text: str) -> str:
@@ -451,6 +509,8 @@ class Source:
     encoding: Encoding
     delimiter: str = ","
     columns: tuple[str, ...] | None = None  # names, if the file has no header
+    quotes: bool = True  # False: a quote in CSV is a character like any other
+    index: bool = False  # the first column of a CSV has no name
 
     def rows(self, rejects: Rejects, token: int = 0, tag: int = -1) -> Iterator[tuple[int, dict]]:
         "Yield (line or row number, row); `token` and `tag` are column numbers in CoNLL."
@@ -462,7 +522,8 @@ class Source:
         readers = dict(jsonl=read_jsonl, json=read_json, text=read_text)
         with open_binary(self.path) as f:
             if self.format in ("csv", "tsv"):
-                yield from read_csv(f, self.encoding.name, reject, self.delimiter, self.columns)
+                rows = read_csv(f, self.encoding.name, reject, self.delimiter, self.columns, self.quotes, self.index)
+                yield from _without_index(rows, rejects) if self.index else rows
             elif self.format == "conll":
                 yield from read_conll(f, self.encoding.name, reject, token, tag)
             else:
@@ -482,9 +543,12 @@ def _parquet_rows(path) -> Iterator[tuple[int, dict]]:
 
 # %% ../nbs/08_reading.ipynb #2f024620
 def open_source(path, name: str | None = None, format: str | None = None, encoding: str | None = None,
-                delimiter: str | None = None, columns=None) -> Source:
+                delimiter: str | None = None, columns=None, quotes: bool = True) -> Source:
     "Look at a file and decide how to read it; every decision can be made by the caller instead."
     path = Path(path)
+    if format is not None and format not in FORMATS:
+        raise DataError(f"no format is called {format!r}",
+                        fix=f"one of {', '.join(FORMATS)}; for Excel from_rows(pandas.read_excel(path))")
     data = b"" if format == "parquet" or path.suffix in (".parquet", ".pq") else sniff(path)
     enc = Encoding(encoding, "as told") if encoding else detect_encoding(data)
     try:
@@ -494,8 +558,9 @@ def open_source(path, name: str | None = None, format: str | None = None, encodi
     kind = format or guess_format(path, text)
     if path.suffix.lower() in (".xlsx", ".xls") and format is None:
         raise DataError(f"{path.name} is an Excel file, not text",
-                        fix="save it as CSV, or from_rows(pandas.read_excel(path).to_dict('records'))")
+                        fix="save it as CSV, or from_rows(pandas.read_excel(path))")
     if kind is None:
         raise DataError(f"{path.name} is of an unknown kind", fix=f"pass format=, one of {', '.join(FORMATS)}")
     delimiter = delimiter or ("\t" if kind == "tsv" else guess_delimiter(text) if kind == "csv" else ",")
-    return Source(path, name or path.name, kind, enc, delimiter, tuple(columns) if columns else None)
+    index = kind in ("csv", "tsv") and not columns and _begins_unnamed(text, delimiter)
+    return Source(path, name or path.name, kind, enc, delimiter, tuple(columns) if columns else None, quotes, index)

@@ -109,7 +109,7 @@ def data_card(
     )
     lines += [
         "",
-        f"{len(gone)} rows were dropped on the way; `dropped(read_rows(file))` lists each from a Parquet file, with its reason.",
+        f"{len(gone)} rows were dropped on the way; the Parquet files hold each: `dropped(read_rows(file))` says why.",
     ]
     if command:
         lines += ["", "## How to make it again", "", f"```\n{command}\n```"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -105,14 +106,23 @@ def cut_offsets(
     borders = sorted({p for s in spans for p in (s["start"], s["end"])})
     out = []
     for start, end in offsets:
-        for p in borders:
-            if start < p < end:
-                out.append((start, p))
-                start = p
+        for p in borders[bisect_right(borders, start) : bisect_left(borders, end)]:
+            out.append((start, p))
+            start = p
         out.append((start, end))
     return out
 
 # %% ../nbs/02_tagging.ipynb #7aa06581
+def _toucher(
+    offsets: Sequence[tuple[int, int]],
+) -> Callable[[dict], Sequence[int]]:  # span -> the numbers of the tokens that it touches
+    "Find the tokens of a span without looking at all of them, unless they stand out of order."
+    starts, ends = [a for a, _ in offsets], [b for _, b in offsets]
+    if all(x <= y for xs in (starts, ends) for x, y in pairwise(xs)):
+        return lambda s: range(bisect_right(ends, s["start"]), bisect_left(starts, s["end"]))
+    return lambda s: [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
+
+
 def spans_to_tags(
     offsets: Sequence[tuple[int, int]],  # tokens as (start, end), in order
     spans: Iterable[dict],  # flat: no overlaps
@@ -120,9 +130,9 @@ def spans_to_tags(
     uid: str | None = None,  # the row, for messages
 ) -> list[str]:  # one tag per token
     "Tags for tokens. Raises `DataError` where a span cuts a token, covers none, or overlaps another."
-    tags = ["O"] * len(offsets)
+    tags, touched = ["O"] * len(offsets), _toucher(offsets)
     for s in spans:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
+        inside = touched(s)
         where = f"span {s['start']}-{s['end']} ({s['label']})"
         if not inside:
             raise DataError(f"{where} covers no token", "spans", uid, "remove it, or shrink it to visible characters")
@@ -313,10 +323,9 @@ def word_tags(
     spans: Iterable[dict],
 ) -> list[str]:
     "BIO tags for tokens; one that a span covers in part belongs to it."
-    tags = ["O"] * len(offsets)
+    tags, touched = ["O"] * len(offsets), _toucher(offsets)
     for s in spans:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < s["end"] and b > s["start"]]
-        for n, i in enumerate(inside):
+        for n, i in enumerate(touched(s)):
             tags[i] = ("I-" if n else "B-") + s["label"]
     return tags
 

@@ -81,6 +81,26 @@ def test_one_bad_byte_does_not_change_the_encoding(tmp_path):
     assert dropped(ds)[["line", "reason"]].values.tolist() == [[52, "not utf-8"]]
 
 
+@pytest.mark.parametrize("code", ["utf-8", "gb18030"])
+def test_a_stray_nul_costs_at_most_its_line(tmp_path, code):
+    data = ("text,label\n" + "".join(f"第{i}行很好,1\n" for i in range(200))).encode(code)
+    for at in [*range(11, 60), len(data) // 2, len(data) // 2 + 1, len(data)]:
+        ds = load(make(tmp_path / "a.csv", data[:at] + b"\0" + data[at:]))
+        assert records(ds)[0].params["encoding"].startswith(code) and len(ds) >= 199
+    for plain in (b"text,label\n" + b"good movie,1\n" * 20, b'[{"text": "' + b"a" * 99 + b'"}]'):
+        found = {detect_encoding(plain[:i] + b"\0" + plain[i:]).name for i in range(len(plain))}
+        assert found == {"utf-8"}
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("n", [1, 3, 200])
+def test_utf16_without_a_mark_is_seen_with_few_nuls(order, n):
+    "U+4E00 has a NUL in the other half, U+4E0A the byte of a line end; no byte of Cyrillic is above 127"
+    for line in ["房间很干净，服务也好" * 9, "一个" * 20, "早上去上海，上午" * 20, "Доброе утро", "第3行，很好"]:
+        assert detect_encoding(f"{line}\n".encode(order) * n).name == order
+    assert detect_encoding("房间很干净, 早餐不错".encode(order)).name == order
+
+
 def test_a_late_chinese_line_is_seen(tmp_path):
     path = make(tmp_path / "a.txt", b"ascii line\n" * 100_000 + "中文评论\n".encode("gb18030") * 9)
     assert detect_encoding(sniff(path)).name == "gb18030"
@@ -141,10 +161,11 @@ def test_what_csv_writes_is_read_back(rows):
         max_size=25,
     )
 )
+@pytest.mark.parametrize("delimiter", [",", "\t"])
 @settings(deadline=None)
-def test_every_line_is_either_a_row_or_a_reject(records_):
-    text = "\n".join(["t,n", *records_]) + "\n"
-    got, bad = read(text)
+def test_every_line_is_either_a_row_or_a_reject(delimiter, records_):
+    text = "\n".join(["t,n", *records_]).replace(",", delimiter) + "\n"
+    got, bad = read(text, delimiter=delimiter)
     physical = [x for x in text.split("\n")[1:] if x.strip()]
     used = sum(1 + r["t"].count("\n") + r["n"].count("\n") for _, r in got)
     assert used + sum(len([x for x in b["raw"].split("\n") if x.strip()]) for b in bad) == len(physical)
@@ -167,6 +188,59 @@ def test_a_runaway_quote_costs_one_line():
 def test_delimiters_are_found(tmp_path, delimiter):
     path = make(tmp_path / "a.csv", f"text{delimiter}label\nhello there{delimiter}1\nbye{delimiter}0\n")
     assert load(path)["text"][:] == ["hello there", "bye"]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_quotes_that_are_none_swallow_no_rows(tmp_path, delimiter):
+    rows = [("text", "label"), ('"Great movie', "pos"), ("plain one", "neg"), ("plain two", "neg"),
+            ('Bad movie"', "neg"), ("end", "pos")]
+    path = make(tmp_path / "a.csv", "".join(delimiter.join(r) + "\n" for r in rows))
+    ds = load(path)
+    assert ds["text"][:] == [t for t, _ in rows[1:]] and ds["label"][:] == [1, 0, 0, 0, 1]
+
+
+def test_real_quotes_hold_several_lines():
+    out = io.StringIO(newline="")
+    rows = [["a\nb", "1"], ["a, b\nc", "2"], ["a, b\nc, d\n\ne", "1"], ["Pro, 1\nContra, 1\nAll in all, 1", "1"],
+            ["one, two\nthree, four\nfive, six\nseven", "3"], ['she said "no"\nand left', "1"]]
+    csv.writer(out, lineterminator="\n").writerows([["t", "n"], *rows])
+    assert [list(r.values()) for _, r in read(out.getvalue())[0]] == rows
+    assert [r for _, r in read('t\n"a\nb\nc"\nd\n', delimiter="\t")[0]] == [{"t": "a\nb\nc"}, {"t": "d"}]
+    tsv = 't\tn\n"a\nb"\t1\n1\t"c\n\nd"\n'
+    everything = 't\tn\n"a\tb\nc"\t"1"\n'  # this writer quotes
+    assert [list(r.values()) for _, r in read(everything, delimiter="\t")[0]] == [["a\tb\nc", "1"]]
+    assert [list(r.values()) for _, r in read(tsv, delimiter="\t")[0]] == [["a\nb", "1"], ["1", "c\n\nd"]]
+
+
+def test_quotes_can_be_switched_off(tmp_path):
+    path = make(tmp_path / "a.csv", 'text,label\n"a,1\nb",1\n"c",0\n')
+    ds = load(path, quotes=False)
+    assert ds["text"][:] == ['"a', 'b"', '"c"'] and records(ds)[0].params["quotes"] is False
+    assert load(path)["text"][:] == ["a,1\nb", "c"] and "quotes" not in records(load(path))[0].params
+    assert [r["text"] for r in load(path, quotes=False, streaming=True)] == ['"a', 'b"', '"c"']
+
+
+def test_a_quoted_field_may_be_long(tmp_path):
+    text = "a, " * 70_000
+    assert load(make(tmp_path / "a.csv", f'text,label\n"{text}",1\nb,0\n'))["text"][:] == [text, "b"]
+
+
+def test_the_index_that_pandas_writes_is_left_out(tmp_path):
+    import pandas as pd
+
+    rows = pd.DataFrame({"text": ["a", "b, c", "d\ne", "f"], "label": ["x", "y", "x", "y"]})
+    for part, name, sep in [(rows, "a.csv", ","), (rows[1:], "b.tsv", "\t")]:
+        part.to_csv(tmp_path / name, sep=sep)
+        ds = load(tmp_path / name)
+        assert ds["text"][:] == part["text"].tolist() and ds.column_names[3:] == ["text", "label"]
+        assert "index" in history(ds)[0].notes["left_out"]
+        stream = load(tmp_path / name, streaming=True)
+        assert [r["text"] for r in stream] == part["text"].tolist() and records(stream)[0].notes["left_out"]
+    ds = load(make(tmp_path / "c.csv", ",text\n0,a\n1,b,c\n2,d\n"))
+    assert ds["text"][:] == ["a", "d"] and len(dropped(ds)) == 1
+    for i, wrong in enumerate([",text\n0,a\n2,b\n", ",text\nx,a\n", ",text\n1,a\n1,b\n", "text,\na,0\n"]):
+        with pytest.raises(DataError, match="no name"):
+            load(make(tmp_path / f"{i}.csv", wrong))
 
 
 def test_headers_that_are_none(tmp_path):
@@ -343,6 +417,26 @@ def test_a_dataset_dict_and_foreign_parquet(tmp_path):
     assert [r["text"] for r in load(tmp_path / "a.parquet", streaming=True)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("column", ["label", "sentiment", "Feeling"])
+def test_class_names_are_kept(tmp_path, column):
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"text": Value("string"), column: ClassLabel(names=["neg", "a pos"])})
+    part = Dataset.from_dict({"text": ["a", "b", "c"], column: [1, 0, -1]}, features=features)
+    part.to_parquet(str(tmp_path / "h.parquet"))
+    part.save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "folder").mkdir()
+    part.to_parquet(str(tmp_path / "folder" / "train.parquet"))
+    how = dict(label="Feeling") if column == "Feeling" else {}
+    for source in (tmp_path / "h.parquet", tmp_path / "saved", tmp_path / "folder", part):
+        ds = from_rows(part, **how) if source is part else load(source, **how)
+        assert ds.features["label"].names == ["neg", "a pos"] and ds["label"][:] == [1, 0, None]
+    stream = load(tmp_path / "h.parquet", streaming=True, **how)
+    assert stream.features["label"].names == ["neg", "a pos"] and [r["label"] for r in stream] == [1, 0, None]
+    named = load(tmp_path / "h.parquet", label_names={0: "bad", 1: "good", -1: None}, **how)
+    assert named.features["label"].names == ["bad", "good"]
+
+
 def test_the_hub_is_asked_only_by_its_prefix(monkeypatch):
     import datasets
 
@@ -496,6 +590,120 @@ def test_uids_are_stable_and_their_own(tmp_path):
     assert a["uid"][:] == b["uid"][:2] and len(set(b["uid"])) == 3
     with pytest.raises(DataError, match="same uid"):
         load(make(tmp_path / "b.csv", "uid,text\n1,a\n1,b\n"))
+
+
+def test_label_false_leaves_the_column_aside(tmp_path):
+    path = make(tmp_path / "l.csv", "text,label\n" + "".join(f"t{i},{i / 7}\n" for i in range(40)))
+    with pytest.raises(DataError, match="label=False"):
+        load(path)
+    for ds in (load(path, label=False), load(path, label=False, streaming=True).take(1)):
+        assert list(ds.features) == ["uid", "lang", "source", "text", "label_original"]
+    ds = from_rows([{"text": "a", "spans": [[0, 1, "X"]], "label": "x"}], task="ner")
+    assert ds["label"][:] == ["x"] and ds[0]["spans"][0]["label"] == "X"
+
+
+def test_unknown_options_and_formats_are_refused_by_name(tmp_path):
+    path = make(tmp_path / "l.csv", "text,label\na,b\n")
+    for how, match in [(dict(lable="label"), "did you mean 'label'"), (dict(delimeter=";"), "did you mean 'delimiter'"),
+                       (dict(format="excel"), "no format is called 'excel'")]:
+        with pytest.raises(DataError, match=match) as e:
+            load(path, **how)
+        assert "label" in e.value.fix or "csv" in e.value.fix
+    with pytest.raises(DataError, match="did you mean 'label'"):
+        from_rows([{"text": "a"}], lable="label")
+    write_rows(load(path), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="no option 'lable'"):
+        load(tmp_path / "own.parquet", lable="label")
+
+
+def test_announced_classes_are_not_doubted():
+    names = [f"intent {i}" for i in range(30)]
+    rows = [{"text": n, "label": n} for n in names]
+    assert from_rows(rows, label_names=names).features["label"].names == names
+    with pytest.raises(DataError, match="no classes"):
+        from_rows(rows)
+
+
+def test_ids_and_sources_become_text():
+    rows = [dict(uid=7, text="a"), dict(uid=0, text="b", source=5, lang="en"), dict(uid=8.0, text="c"), dict(text="d")]
+    for ds in (from_rows(rows, 3), from_rows([*rows, dict(text="e", spans=[])], 3)):
+        assert ds["uid"][:3] == ["7", "0", "8"] and ds["source"][:4] == ["3", "5", "3", "3"]
+    stream = from_rows(lambda: iter(rows), 3, streaming=True)
+    assert [r["uid"] for r in stream][:3] == ["7", "0", "8"]
+
+
+# --- tables and missing cells
+
+
+def test_tables_are_taken_as_tables():
+    import pandas as pd
+    from datasets import DatasetDict
+
+    columns = {"text": ["a", "b"], "label": ["x", "y"], "n": [1, 2]}
+    frame = pd.DataFrame(columns, index=[7, 9])
+    for rows in (columns, {k: tuple(v) for k, v in columns.items()}, frame, dict(frame)):
+        ds = from_rows(rows)
+        assert ds["text"][:] == ["a", "b"] and ds["n"][:] == [1, 2] and ds["label"][:] == [0, 1]
+    assert [r["text"] for r in from_rows(lambda: frame, streaming=True)] == ["a", "b"]
+    assert from_rows(frame["text"])["text"][:] == ["a", "b"]
+    marked = from_rows([dict(text="Ann met Bob", spans=[[0, 3, "PER"], [8, 11, "PER"]])])
+    again = from_rows(marked.to_pandas())
+    assert again.to_list() == marked.to_list() and "spans" in again.features
+    for wrong in (dict(text="a", label="b"), {}, "text", {"text": ["a"], "label": []}, [("a", 1)], [5],
+                  pd.DataFrame([["a", "b"]], columns=["text", "text"]), DatasetDict(train=ds)):
+        with pytest.raises(DataError):
+            from_rows(wrong)
+
+
+def test_what_pandas_marks_as_missing_is_missing():
+    import pandas as pd
+
+    frame = pd.DataFrame({"text": ["a", None, "c", float("nan")], "label": ["x", float("nan"), "y", pd.NA],
+                          "day": pd.to_datetime(["2024-05-01", None, None, "2024-05-02"]),
+                          "stars": [1.0, float("nan"), 3.5, None], "n": pd.array([1, None, 3, 4], dtype="Int64"),
+                          "note": ["p", float("nan"), pd.NaT, 4]})
+    for rows in (frame, frame.to_dict("records")):
+        ds = from_rows(rows)
+        assert ds["text"][:] == ["a", None, "c", None] and ds["label"][:] == [0, None, 1, None]
+        assert [x is None for x in ds["day"]] == [False, True, True, False]
+        assert ds["stars"][:] == [1.0, None, 3.5, None] and ds["n"][:] == [1, None, 3, 4]
+        assert ds["note"][:] == ['"p"', None, None, "4"] and len(dropped(ds)) == 0
+    assert from_rows([dict(uid=float("nan"), text="a", spans=float("nan"))])[0]["spans"] in (None, [])
+
+
+# --- roles that nobody asked for
+
+
+@pytest.mark.parametrize("name, values", [
+    ("entity", ["Apple", ""]), ("answer", ["yes", "no"]), ("conversation", ["A: hi", "B: ho"]),
+    ("relations", ["parent", "child"]), ("spans", ["a", "b"]), ("target", [1, 0]), ("entities", [["Apple"], []]),
+])
+def test_a_guessed_role_that_does_not_fit_drops_nothing(tmp_path, name, values):
+    rows = [dict(text="Apple rises", label="pos"), dict(text="BP falls", label="neg")]
+    rows = [r | {name: v} for r, v in zip(rows, values)]
+    path = make(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    for ds in (load(path), from_rows(rows)):
+        kept = name if name in ds.column_names else f"{name}_original"
+        assert ds["text"][:] == ["Apple rises", "BP falls"] and ds[kept][:] == values and len(dropped(ds)) == 0
+        assert list(history(ds)[0].notes["no_role"]) == [name]
+    assert [r[kept] for r in load(path, streaming=True)] == values
+    if name == "entity":
+        ds = load(make(tmp_path / "a.csv", "text,label,entity\nApple rises,pos,Apple\nBP falls,neg,\n"))
+        assert ds["label"][:] == [1, 0] and ds["entity"][:] == ["Apple", ""]
+        with pytest.raises(DataError, match="cannot be read"):
+            load(path, spans="entity", max_rejects=0)  # what is asked for must fit
+
+
+def test_spans_of_label_studio_and_empty_lists_of_doccano(tmp_path):
+    mini = [dict(id=1, text="Ann met Bob", label=[dict(start=0, end=3, text="Ann", labels=["PER"]),
+                                                  dict(start=8, end=11, text="Bob", labels=["PER", "MAN"])]),
+            dict(id=2, text="nobody", label=[])]
+    ds = load(make(tmp_path / "mini.json", json.dumps(mini)))
+    assert [(s["start"], s["label"]) for s in ds[0]["spans"]] == [(0, "PER"), (8, "PER"), (8, "MAN")]
+    assert ds[1]["spans"] == []
+    lines = "\n".join(json.dumps(dict(text=t, label=x)) for t, x in [("a", ["pos"]), ("b", []), ("c", ["neg"])])
+    ds = load(make(tmp_path / "doccano.jsonl", lines))
+    assert ds["label"][:] == [1, None, 0] and len(dropped(ds)) == 0
 
 
 # --- streams

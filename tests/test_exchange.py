@@ -74,6 +74,41 @@ def test_counting_there_and_back(text):
         assert from_utf16(text, to_utf16(text, i)) == i
 
 
+class Text(str):
+    "A text that counts how many of its characters are looked at"
+    seen = 0
+
+    def __getitem__(self, at):
+        Text.seen += len(part := super().__getitem__(at))
+        return part
+
+    def __iter__(self):
+        Text.seen += len(self)
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("count", [to_utf16, from_utf16])
+def test_many_positions_in_a_long_text_look_at_it_once(count):
+    text, Text.seen = Text("😀 ab" * 1_000), 0
+    found = [count(text, 4 * i) for i in range(1_000)]
+    assert found[:3] == ([0, 5, 10] if count is to_utf16 else [0, 3, 6])
+    assert Text.seen <= 4 * len(text)
+
+
+def test_places_outside_the_text_are_none():
+    assert [from_utf16("a😀", at) for at in (-1, 0, 1, 2, 3, 4, None)] == [None, 0, 1, None, 2, None, None]
+    with pytest.raises(DataError, match="however one counts"):
+        resolve_spans("😀a", [dict(start=None, end=2, label="X")])
+
+
+def test_a_long_document_goes_out_and_comes_back(tmp_path):
+    text, n = "😀 李明 " * 3_000, 3_000
+    row = dict(uid="u", text=text, spans=[dict(start=5 * i + 2, end=5 * i + 4, label="PER") for i in range(n)])
+    for name in ("doccano", "prodigy", "conll", "mturk"):  # text and spans of the last are longer than csv's limit
+        back = import_labels(export_labels(Dataset.from_list([row]), tmp_path / name, name), name).rows
+        assert back["text"] == [text] and key(back["spans"][0]) == key(row["spans"])
+
+
 CLASSES = Features(uid=Value("string"), text=Value("string"), label=ClassLabel(names=["negative", "positive", "中性"]))
 
 
@@ -309,6 +344,39 @@ def test_broken_files_are_data_errors(name, tmp_path):
         import_labels(path, name)
     with pytest.raises(DataError):
         import_labels(tmp_path / "nothing", name)
+
+
+WRONG = {"lines": '{"text": "a", "label": "x"}\n{"text": "b"}\n', "list": '[{"text": "a", "label": [1]}, 5]',
+         "pairs": '["a", {"entities": [[0, 1]]}]\n', "table": "text,label\na,x\n", "numbers": "3\n4\n",
+         "json": '{"data": [1], "id": 3, "fields": "a", "text": 4, "label": 5}', "task": '[{"id": 1, "text": "a"}]',
+         "record": '[{"id": 1, "fields": {"text": "a"}, "responses": {"label": ["x"]}}]', "utf-16": "a\0b\0\n\0"}
+
+
+@pytest.mark.parametrize("content", WRONG)
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_another_format_are_data_errors_or_rows(name, content, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "x", tmp_path / "folder" / "x.txt"):
+        path.write_text(WRONG[content], encoding="utf-8")
+    (tmp_path / "folder" / "x.ann").write_text(WRONG[content], encoding="utf-8")
+    for path in (tmp_path / "x", tmp_path / "folder"):
+        try:
+            assert len(import_labels(path, name).rows)
+        except DataError as e:
+            assert e.fix
+    if content == "task" and name == "argilla":
+        with pytest.raises(DataError, match="not written as argilla writes it"):
+            import_labels(tmp_path / "x", name)
+    with pytest.raises(DataError, match="no option 'txt'"):
+        import_labels(tmp_path / "x", name, txt="text")
+
+
+def test_an_empty_list_of_doccano_is_no_label(tmp_path):
+    def lines(*labels):
+        return "\n".join(json.dumps(dict(id=i, text="Ann", label=x)) for i, x in enumerate(labels))
+    assert read(tmp_path, "doccano", lines(["pos"], [], ["neg"]), "a.jsonl").rows["label"] == [1, None, 0]
+    rows = read(tmp_path, "doccano", lines([[0, 3, "PER"]], []), "b.jsonl").rows
+    assert rows["spans"] == [[dict(start=0, end=3, label="PER")], []] and "label" not in rows.column_names
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):

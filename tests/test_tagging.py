@@ -17,6 +17,7 @@ from dataset_tutor.tagging import (
     tag_names,
     tags_to_spans,
     tokenize,
+    word_tags,
 )
 from tests.test_core import CHARS, text_with_spans
 
@@ -52,6 +53,86 @@ def test_any_bioes_sequence_too(tags):
     offsets = [(i, i + 1) for i in range(len(tags))]
     spans, repairs = tags_to_spans(offsets, tags, "BIOES", illegal="repair")
     assert bool(repairs) != (spans_to_tags(offsets, spans, "BIOES") == tags)
+
+
+def touched_one_by_one(offsets, span):
+    return [i for i, (a, b) in enumerate(offsets) if a < span["end"] and b > span["start"]]
+
+
+def cut_one_by_one(offsets, spans):
+    out = []
+    for start, end in offsets:
+        for p in sorted({p for s in spans for p in (s["start"], s["end"])}):
+            if start < p < end:
+                out.append((start, p))
+                start = p
+        out.append((start, end))
+    return out
+
+
+def tags_one_by_one(offsets, spans):
+    tags = ["O"] * len(offsets)
+    for s in spans:
+        inside = touched_one_by_one(offsets, s)
+        if not inside or offsets[inside[0]][0] < s["start"] or offsets[inside[-1]][1] > s["end"]:
+            raise DataError("covers no token, or cuts one")
+        if any(tags[i] != "O" for i in inside):
+            raise DataError("overlaps another")
+        for n, i in enumerate(inside):
+            tags[i] = f"{'I' if n else 'B'}-{s['label']}"
+    return tags
+
+
+def words_one_by_one(offsets, spans):
+    tags = ["O"] * len(offsets)
+    for s in spans:
+        for n, i in enumerate(touched_one_by_one(offsets, s)):
+            tags[i] = ("I-" if n else "B-") + s["label"]
+    return tags
+
+
+def outcome(function, *args):
+    try:
+        return function(*args)
+    except DataError:
+        return "refused"
+
+
+PAIRS = st.tuples(st.integers(0, 15), st.integers(0, 15))
+
+
+@given(st.lists(PAIRS, max_size=8), st.lists(PAIRS, max_size=5), st.sampled_from(["as they come", "sorted", "tokens"]))
+def test_bisection_finds_the_same_tokens(pairs, ends, order):
+    "In any order, with gaps, overlaps and empty tokens such as the (0, 0) of special ones"
+    offsets = {"as they come": pairs, "sorted": sorted(tuple(sorted(p)) for p in pairs),
+               "tokens": tokenize("".join("ab "[(a + b) % 3] for a, b in pairs))}[order]
+    spans = [dict(start=min(e), end=max(e), label="X") for e in ends]
+    assert cut_offsets(offsets, spans) == cut_one_by_one(offsets, spans)
+    assert word_tags(offsets, spans) == words_one_by_one(offsets, spans)
+    assert outcome(spans_to_tags, offsets, spans) == outcome(tags_one_by_one, offsets, spans)
+
+
+class Place(int):
+    "A position that counts how often it is compared"
+    seen = 0
+
+    def __lt__(self, other):
+        Place.seen += 1
+        return int(self) < int(other)
+
+    def __gt__(self, other):
+        Place.seen += 1
+        return int(self) > int(other)
+
+
+@pytest.mark.parametrize("name", ["cut_offsets", "spans_to_tags", "word_tags"])
+def test_long_documents_take_few_comparisons(name):
+    n = 2_000
+    offsets = [(3 * i, 3 * i + 2) for i in range(n)]
+    spans = [dict(start=Place(3 * i), end=Place(3 * i + 2), label="X") for i in range(n)]
+    Place.seen = 0
+    {"cut_offsets": cut_offsets, "spans_to_tags": spans_to_tags, "word_tags": word_tags}[name](offsets, spans)
+    assert 0 < Place.seen < 60 * n  # a comparison of each token with each span would be 2,000 * n
 
 
 def wordpiece():
