@@ -29,6 +29,14 @@ def _prf(tp, fp, fn):
     tp, fp, fn = (np.asarray(x, float) for x in (tp, fp, fn))
     return _ratio(tp, tp + fp), _ratio(tp, tp + fn), _ratio(2 * tp, 2 * tp + fp + fn)
 
+def _averages(prf: np.ndarray, true: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+    "macro_ and weighted_ precision, recall and f1 of classes: scores (3, m, C), true rows and which count (m, C)."
+    out = {}
+    for how, weight in (("macro", seen.astype(float)), ("weighted", true.astype(float))):
+        means = _ratio((prf * weight).sum(2), np.broadcast_to(weight.sum(1), prf.shape[:2]))
+        out |= {f"{how}_{name}": m for name, m in zip(("precision", "recall", "f1"), means)}
+    return out
+
 # %% ../nbs/68_evaluation.ipynb #1555303c
 def seqeval_strict(gold: Sequence[Sequence[dict]], # per text: {start, end, label} in characters, flat
                    pred: Sequence[Sequence[dict]], # the same, predicted
@@ -248,14 +256,6 @@ def _class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
     below = np.sqrt(n**2 - (said**2).sum(1)) * np.sqrt(n**2 - (true**2).sum(1))
     mcc = np.divide(right * n - (said * true).sum(1), below, out=np.zeros(len(c)), where=below > 0)
     return dict(accuracy=right / n, micro_f1=right / n, mcc=mcc) | _averages(prf, true, seen)
-
-def _averages(prf: np.ndarray, true: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
-    "macro_ and weighted_ precision, recall and f1 of classes: scores (3, m, C), true rows and which count (m, C)."
-    out = {}
-    for how, weight in (("macro", seen.astype(float)), ("weighted", true.astype(float))):
-        means = _ratio((prf * weight).sum(2), np.broadcast_to(weight.sum(1), prf.shape[:2]))
-        out |= {f"{how}_{name}": m for name, m in zip(("precision", "recall", "f1"), means)}
-    return out
 
 # %% ../nbs/68_evaluation.ipynb #40fd2c7e
 class ClassificationReport(Report):
