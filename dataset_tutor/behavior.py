@@ -161,7 +161,7 @@ def _cases(checks: Sequence[Check], texts: Sequence[str], seed: int) -> list[tup
         if c.kind == "minimum":
             out += [(c, "", t, s) for t, s in itertools.zip_longest(c.texts, c.spans, fillvalue=())]
         else:
-            out += [(c, t, new, ()) for t in dict.fromkeys([*c.texts, *texts])
+            out += [(c, t, new, ()) for t in (*c.texts, *texts)
                     if (new := _changed(c.change, t, seed)) != t and new.strip()]
     return out
 
