@@ -201,17 +201,17 @@ PLACEHOLDERS = ("nan", "null", "none", "n/a", "na", "nil", "-", "--", "?", "无"
 def drop_missing(
     text,
     label="",
-    spans=(),
+    spans=(),  # None, where nobody has marked a row yet, counts as a missing label
     *,
     placeholders: Sequence[str] = PLACEHOLDERS,  # texts that stand for nothing, in lower case
 ) -> str | None:
-    "Drop rows whose text is missing, empty or a placeholder, or whose label (None or -1) or spans (None) are missing."
+    "Drop rows whose text is missing, empty or a placeholder, or whose label is missing (None or -1)."
     if text is None or not text.strip():
         return "the text is missing" if text is None else "the text is empty"
     if text.strip().casefold() in placeholders:
         return f"the text is a placeholder: {text.strip()}"
     if spans is None:
-        return "the spans are missing"
+        return "the label is missing"
     return "the label is missing" if label is None or label == -1 else None
 
 # %% ../nbs/20_cleaning.ipynb #541cb06b

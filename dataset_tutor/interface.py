@@ -369,6 +369,11 @@ SENTENCES |= {
     "the families end at {n} moments only, so there is no place for two cuts":
         "亲缘行只结束于 {n} 个时刻，放不下两个切分点",
     "there is no such column to stratify by": "没有这样的列可用于分层",
+    "there is no such column, so copies of a text would not be noticed": "没有这样的列，因此无法发现重复的文本",
+    "name the column by text=, one of {v}; None if rows have no text": "请用 text= 指定列：{v}；若行没有文本则用 None",
+    "there are validation rows already": "已经有验证集的行", "for example share=0.1": "例如 share=0.1",
+    "use them, or make them training rows first": "请使用它们，或先把它们改为训练行",
+    "share={v} is no part of the rows": "share={v} 不是行数的一部分",
     "split the rows before this one, or remove the column on purpose": "请先划分这些行，或有意删除此列",
     "{s} are not three shares that sum to 1": "{s} 不是和为 1 的三个比例",
     "for example sizes=(.7, .15, .15)": "例如 sizes=(.7, .15, .15)",

@@ -199,7 +199,7 @@ def test_spans_that_nobody_has_given_are_no_truth_and_no_error():
     clean = normalize_whitespace(ds)
     assert [r["spans"] for r in clean] == [marked, None, None]
     assert drop_duplicates(clean)["uid"][:] == ["1", "2", "3"]      # as with a class and none
-    assert drop_missing(ds)["uid"][:] == ["1"] and "the spans are missing" in repr(story(drop_missing(ds), "3"))
+    assert drop_missing(ds)["uid"][:] == ["1"] and "the label is missing" in repr(story(drop_missing(ds), "3"))
     assert ner_en()(ds)["uid"][:] == ["1"]
 
 
