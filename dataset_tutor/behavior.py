@@ -219,8 +219,13 @@ def rename(
 ) -> Edited:  # spans move along
     "Each of these names becomes the next one of the list, the last one the first. Latin names are matched whole."
     after = dict(zip(names, [*names[1:], *names[:1]]))
-    any_name = "|".join(rf"\b{re.escape(n)}\b" if n.isascii() else re.escape(n) for n in names)
-    return resub(any_name, lambda m: after[m[0]], text)
+    return resub(_any_of(names), lambda m: after[m[0]], text)
+
+def _any_of(words: Sequence[str]) -> str:
+    "A pattern for any of these words, the longest first; Latin ones are matched whole."
+    ordered = sorted(map(re.escape, words), key=len, reverse=True)
+    latin, other = ("|".join(w for w in ordered if w.isascii() == kind) for kind in (True, False))
+    return "|".join(x for x in (rf"\b(?:{latin})\b" if latin else "", other) if x)
 
 # %% ../nbs/76_behavior.ipynb #efc34e92
 def english_checks(
@@ -667,9 +672,7 @@ def swap_words(
 ) -> tuple[str, str] | None:  # all words in the first form, all in the second; None if there are none
     "Two versions of a text that differ in these words only. Case is kept; Latin words are matched whole."
     back = {b: a for a, b in reversed(pairs.items())}
-    latin = "|".join(sorted((w for w in (*pairs, *back) if w.isascii()), key=len, reverse=True))
-    other = "|".join(sorted((re.escape(w) for w in (*pairs, *back) if not w.isascii()), key=len, reverse=True))
-    pattern = re.compile("|".join(x for x in (rf"\b(?:{latin})\b" if latin else "", other) if x), re.IGNORECASE)
+    pattern = re.compile(_any_of([*pairs, *back]), re.IGNORECASE)
     if not pattern.search(text):
         return None
 

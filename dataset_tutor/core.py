@@ -616,11 +616,6 @@ class Verb:
         names = [p.name for p in inspect.signature(self.fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
         return {k: v for k, v in params.items() if k in names}
 
-    def _default(self, name: str):
-        "The default of an option; None where there is none."
-        found = inspect.signature(self.fn).parameters.get(name)
-        return None if found is None or found.default is inspect.Parameter.empty else found.default
-
     def told(self, params: dict) -> dict:
         "The options that may be written down."
         return {k: v for k, v in params.items() if k not in self.secret}
@@ -636,7 +631,8 @@ class Verb:
 
     def run(self, ds: Dataset, **params) -> Dataset:
         "Apply to a data set and record what happened."
-        text = params.get("text", self._default("text"))
+        option = self.__signature__.parameters.get("text")
+        text = params.get("text", option and option.default)
         _need_columns(ds, ["uid", *([text] if isinstance(text, str) else [])])
         began = time.perf_counter()
         out = self.fn(ds, **params)

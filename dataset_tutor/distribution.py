@@ -16,8 +16,8 @@ from .core import DataError, LeakageError, fill_column, pick_rows, step
 from .deduplication import UnionFind
 
 # %% auto #0
-__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'training_rows', 'text_column', 'part',
-           'fit_on_train', 'hold_out', 'folds', 'take_fold']
+__all__ = ['SPLITS', 'families', 'strata', 'split', 'leaks', 'require_split', 'training_rows', 'part', 'fit_on_train', 'hold_out',
+           'folds', 'take_fold']
 
 # %% ../nbs/29_distribution.ipynb #2dc8a3c4
 if TYPE_CHECKING:
@@ -396,12 +396,12 @@ def training_rows(
     text: str | None = "text",
 ) -> np.ndarray:  # row numbers
     "Where the training rows are, once the split has passed `require_split`."
-    text = text_column(ds) if text == "text" else text
+    text = _text_column(ds) if text == "text" else text
     parts = require_split(ds, ("train",), text).with_format(None)["split"][:]
     return np.flatnonzero(np.array(parts) == "train")
 
 
-def text_column(ds: Dataset) -> str | None:
+def _text_column(ds: Dataset) -> str | None:
     "The column `text`, or None for rows that have none, such as items that were only voted on."
     return "text" if "text" in ds.column_names else None
 
@@ -426,7 +426,7 @@ def fit_on_train(
     group: str | Sequence[str] | None = "group",
 ):  # the fitted estimator
     "Fit on the training rows alone. Raises `LeakageError` for rows without a split, or with one that leaks."
-    require_split(ds, ("train",), x if isinstance(x, str) else text_column(ds), group)
+    require_split(ds, ("train",), x if isinstance(x, str) else _text_column(ds), group)
     for c in ([x] if isinstance(x, str) else [*x]) + ([y] if y else []):
         if c not in ds.column_names:
             raise DataError("there is no such column to learn from", c, fix=f"use some of {', '.join(ds.column_names)}")

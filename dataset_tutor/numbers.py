@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import COLUMNS, DataError, pick_rows, records, step
-from .distribution import require_split, text_column
+from .distribution import training_rows
 from .models import need
 
 # %% auto #0
@@ -43,8 +43,7 @@ def _values(ds: Dataset, column: str) -> np.ndarray:
 
 def _train(ds: Dataset) -> np.ndarray:
     "Which rows a step may learn from. Raises `LeakageError` if the rows are not split."
-    require_split(ds, parts=("train",), text=text_column(ds))
-    return np.array(ds.with_format(None)["split"][:]) == "train"
+    return np.isin(np.arange(len(ds)), training_rows(ds))
 
 
 def _learn(ds: Dataset, column: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
